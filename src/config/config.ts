@@ -1,0 +1,47 @@
+// The shape of a checked configuration: sizes in bytes, times in milliseconds, addresses split.
+
+/** An address to listen on. Port 0 takes a free one. */
+export interface Listen {
+  host: string
+  port: number
+}
+
+/** What to aggregate (contract: `measures`). */
+export interface Measure {
+  name: string
+  /** Conditions that must all hold: field (`type`, `source`, `subject`, `attributes.x`) to pattern, `*` at either end. */
+  where: Record<string, string>
+  /** Fields that make the key: `subject`, `source`, `type`, `attributes.x`. */
+  by: string[]
+  /** `value` counts only events that carry one; `none` counts all and sums nothing. */
+  value: 'value' | 'none'
+  /** Length of a tumbling window of event time in milliseconds, or `all` for one window without end. */
+  window: number | 'all'
+  quantiles: boolean
+}
+
+export interface AuthKey {
+  name: string
+  /** Hex SHA-256 of the key. */
+  sha256: string
+  scopes: ('publish' | 'query' | 'admin')[]
+  eventsPerSecond?: number
+}
+
+export interface Config {
+  dataDir: string
+  http: { listen: Listen; maxBody: number; tls?: { cert: string; key: string } }
+  admin: { listen: Listen }
+  cluster: { listeners: number; processors: number }
+  pool: { threads: number }
+  log: {
+    kind: 'embedded' | 'memory'
+    partitions: number
+    retention: { maxBytes: number; maxAge: number }
+  }
+  ledger: { producerIdle: number }
+  logging: { level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' }
+  measures: Measure[]
+  /** `none` was written out, or the keys; undefined when nothing was said. */
+  auth?: 'none' | { keys: AuthKey[] }
+}

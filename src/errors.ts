@@ -1,0 +1,61 @@
+// The closed list of what a client can be told went wrong, each with its status.
+// The answer is RFC 9457 problem+json; `code` is the part programs should look at.
+
+export const problems = Object.freeze({
+  malformed: { status: 400, title: 'The body or a parameter is not what it should be' },
+  unauthenticated: { status: 401, title: 'No key, or one that is not known' },
+  'out-of-scope': { status: 403, title: 'The key does not allow this' },
+  'unknown-route': { status: 404, title: 'There is nothing here' },
+  'wrong-method': { status: 405, title: 'This route answers to another method' },
+  'too-large': { status: 413, title: 'The body is larger than allowed' },
+  'unsupported-media-type': { status: 415, title: 'The content type is not one that is understood' },
+  'rate-limited': { status: 429, title: 'More than this key may send' },
+  overloaded: { status: 429, title: 'More is in flight than allowed' },
+  'backlog-full': { status: 429, title: 'The log is full of events that wait to be processed' },
+  internal: { status: 500, title: 'A mistake of ours' },
+  'log-unavailable': { status: 503, title: 'The log cannot be written' },
+  draining: { status: 503, title: 'Shutting down' },
+} satisfies Record<string, { status: number; title: string }>)
+
+export type ProblemCode = keyof typeof problems
+
+/** Seconds after which to come back, for the codes where coming back helps. */
+const retryAfterSeconds: Partial<Record<ProblemCode, number>> = {
+  'rate-limited': 1,
+  overloaded: 1,
+  'backlog-full': 1,
+  'log-unavailable': 1,
+  draining: 5,
+}
+
+/** An answer other than success. `detail` says where and why, for the person who reads it. */
+export class Problem extends Error {
+  readonly code: ProblemCode
+  constructor(code: ProblemCode, detail: string, options?: ErrorOptions) {
+    super(detail, options)
+    this.name = 'Problem'
+    this.code = code
+  }
+
+  get status(): number {
+    return problems[this.code].status
+  }
+
+  /** Seconds for `Retry-After`, or undefined where trying again would not help. */
+  get retryAfter(): number | undefined {
+    return retryAfterSeconds[this.code]
+  }
+
+  /** The RFC 9457 body. */
+  body(correlationId: string): string {
+    const { status, title } = problems[this.code]
+    return JSON.stringify({
+      type: `urn:millrace:problem:${this.code}`,
+      title,
+      status,
+      code: this.code,
+      detail: this.message,
+      correlationId,
+    })
+  }
+}

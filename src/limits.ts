@@ -1,0 +1,83 @@
+// Every bound in the daemon, with its unit and the reason for its value. Nothing else declares a limit.
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+// --- What a client may send -------------------------------------------------------------------------
+
+/** Largest body by default, bytes (configuration `http.maxBody`). */
+export const BODY_BYTES_MAX = 4 * MiB
+/** Most events in one body. A body is applied whole or not at all, so it has to fit one task of the pool. */
+export const EVENTS_PER_BODY_MAX = 100_000
+/** Longest id, source, type, subject, datacontenttype or attribute value, bytes. Keys of results are made of these. */
+export const STRING_BYTES_MAX = 1024
+/** Longest attribute name, bytes. */
+export const ATTRIBUTE_NAME_BYTES_MAX = 64
+/** Most attributes of one event. */
+export const ATTRIBUTES_PER_EVENT_MAX = 64
+/** Longest `millrace-producer`, bytes. */
+export const PRODUCER_BYTES_MAX = 128
+/** Longest correlation id that is carried through, bytes. */
+export const CORRELATION_BYTES_MAX = 128
+
+// --- The listener -------------------------------------------------------------------------------------
+
+/** Bytes of bodies that one listener holds: being received, and waiting for the log. Past it: 429. */
+export const IN_FLIGHT_BYTES_MAX = 32 * MiB
+/** A segment is handed to the log when it has this many bytes of frames, even while nothing else waits. */
+export const SEGMENT_BYTES_TARGET = 1 * MiB
+/** Most bodies in one segment: bounds the body table and the time one group commit keeps its answers. */
+export const SEGMENT_BODIES_MAX = 8192
+
+// --- The embedded log ---------------------------------------------------------------------------------
+
+/** Size of a chunk file, bytes: large enough that rolling is rare, small enough that trimming is fine-grained. */
+export const CHUNK_BYTES_MAX = 64 * MiB
+/** Smallest chunk, for logs with a small `log.retention.maxBytes`. */
+export const CHUNK_BYTES_MIN = 1 * MiB
+/** Free bytes on the log's file system below which no new chunk is made and, if none is left, 503 is answered. */
+export const FREE_SPACE_BYTES_MIN = 128 * MiB
+/** What the reader takes from a chunk at once, bytes. */
+export const READ_BYTES_MAX = 1 * MiB
+
+// --- The memory log -----------------------------------------------------------------------------------
+
+/** Bytes that one listener keeps for the processor. Past it: 429. */
+export const MEMORY_LOG_BYTES_MAX = 64 * MiB
+
+// --- The processor ------------------------------------------------------------------------------------
+
+/** A task is handed to a thread at once when one is idle, and otherwise grows to this many bytes. */
+export const TASK_BYTES_TARGET = 512 * KiB
+/** Tasks handed out and not yet merged, for each thread of the pool. */
+export const TASKS_PER_THREAD_MAX = 3
+/** Merged rows kept in memory between commits, before the least recent half is let go. */
+export const MERGED_ROWS_MAX = 262_144
+
+// --- The ledger ---------------------------------------------------------------------------------------
+
+/** Producers remembered; past it the one idle for longest is forgotten. */
+export const PRODUCERS_MAX = 100_000
+/** Intervals remembered for one producer, twice over (ledger.ts): bounds a producer that sends random sequences. */
+export const PRODUCER_INTERVALS_MAX = 4096
+
+// --- Queries ------------------------------------------------------------------------------------------
+
+/** Rows in one answer when the query names no `limit`, and the most it may name. */
+export const QUERY_ROWS_DEFAULT = 100
+export const QUERY_ROWS_MAX = 10_000
+/** Rows a listener reads before it lets other connections have their turn. */
+export const QUERY_ROWS_PER_TURN = 1000
+/** Queries that one listener runs at once. Past it: 429. */
+export const QUERIES_MAX = 32
+
+// --- Life cycle ---------------------------------------------------------------------------------------
+
+/** From SIGTERM to the end, milliseconds; what is left then is cut off. */
+export const DRAIN_MS_MAX = 28_000
+/** First and longest wait before a dead worker is started again, milliseconds. */
+export const RESTART_MS_MIN = 50
+export const RESTART_MS_MAX = 5_000
+/** A worker that ends this often within this time, without being killed from outside, is a crash loop. */
+export const CRASHES_MAX = 5
+export const CRASH_WINDOW_MS = 30_000

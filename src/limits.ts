@@ -51,6 +51,12 @@ export const MEMORY_LOG_BYTES_MAX = 64 * MiB
 export const TASK_BYTES_TARGET = 512 * KiB
 /** Tasks handed out and not yet merged, for each thread of the pool. */
 export const TASKS_PER_THREAD_MAX = 3
+/** Tasks merged and not yet committed: bounds what a slow commit lets pile up. */
+export const UNCOMMITTED_TASKS_MAX = 64
+/** Least time from one commit's start to the next one's, milliseconds: under load many tasks share one commit. */
+export const COMMIT_INTERVAL_MS_MIN = 10
+/** Free bytes on the store's file system below which commits wait; lower than the log's, which stops first. */
+export const STORE_FREE_BYTES_MIN = 32 * MiB
 /** Merged rows kept in memory between commits, before the least recent half is let go. */
 export const MERGED_ROWS_MAX = 262_144
 
@@ -60,6 +66,8 @@ export const MERGED_ROWS_MAX = 262_144
 export const PRODUCERS_MAX = 100_000
 /** Intervals remembered for one producer, twice over (ledger.ts): bounds a producer that sends random sequences. */
 export const PRODUCER_INTERVALS_MAX = 4096
+/** Intervals remembered for all producers together (16 bytes each); past it the idlest producers are forgotten. */
+export const LEDGER_INTERVALS_MAX = 4_000_000
 
 // --- Queries ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,27 @@
+# The two commands that matter: `make demo` and `make test`. Both install what they need.
+
+.PHONY: demo test bench check install build clean
+
+install: node_modules/.installed
+
+node_modules/.installed: package.json package-lock.json
+	npm ci --no-fund --no-audit
+	@touch $@
+
+build: install
+	npm run -s build
+
+demo: build
+	npm run -s demo
+
+test: build
+	npm run -s test
+
+bench: build
+	npm run -s bench
+
+check: install
+	npm run -s check
+
+clean:
+	rm -rf dist build generated

@@ -1,0 +1,43 @@
+// How an HTTP answer is written on uWebSockets.js. All of it happens inside one cork, so it leaves in one write.
+
+import type { HttpResponse } from 'uWebSockets.js'
+import { STATUS_CODES } from 'node:http'
+import type { Problem } from './errors.ts'
+
+/** A response that may be gone: the client can go away at any time, and writing then would end the process. */
+export interface Exchange {
+  readonly res: HttpResponse
+  readonly correlationId: string
+  aborted: boolean
+  /** Set while draining: the connection closes behind the answer. */
+  closing: boolean
+}
+
+export function answerJson(exchange: Exchange, status: string, json: string): void {
+  write(exchange, status, 'application/json', json)
+}
+
+export function answerProblem(exchange: Exchange, problem: Problem, headers?: Record<string, string>): void {
+  const status = `${problem.status} ${STATUS_CODES[problem.status]}`
+  const { retryAfter } = problem
+  const all = retryAfter === undefined ? headers : { ...headers, 'retry-after': String(retryAfter) }
+  write(exchange, status, 'application/problem+json', problem.body(exchange.correlationId), all)
+}
+
+function write(
+  exchange: Exchange,
+  status: string,
+  type: string,
+  body: string,
+  headers?: Record<string, string>,
+): void {
+  if (exchange.aborted) return
+  exchange.aborted = true // answered: nothing may be written after this
+  const { res } = exchange
+  res.cork(() => {
+    res.writeStatus(status).writeHeader('content-type', type)
+    res.writeHeader('x-correlation-id', exchange.correlationId)
+    if (headers !== undefined) for (const name in headers) res.writeHeader(name, headers[name])
+    res.end(body, exchange.closing)
+  })
+}

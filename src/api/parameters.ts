@@ -1,0 +1,86 @@
+// The query strings of the query routes, checked: a name that is not known is refused, not ignored.
+
+import { nearest } from '../config/nearest.ts'
+import { Problem } from '../errors.ts'
+import { QUERY_ROWS_DEFAULT, QUERY_ROWS_MAX } from '../limits.ts'
+
+/** Times are Unix milliseconds; `from` is included, `to` is not. */
+export interface RowsParameters {
+  key: string[]
+  from?: number
+  to?: number
+  merge: boolean
+  limit: number
+  cursor?: string
+}
+
+export type Order = 'count' | 'sum' | 'mean' | 'max' | 'min'
+const orders: readonly Order[] = ['count', 'sum', 'mean', 'max', 'min']
+
+export interface TopParameters {
+  by: Order
+  from?: number
+  to?: number
+  limit: number
+}
+
+const TOP_ROWS_DEFAULT = 10
+
+export const parameters = {
+  rows(search: URLSearchParams): RowsParameters {
+    known(search, ['key', 'from', 'to', 'merge', 'limit', 'cursor'])
+    const cursor = search.get('cursor')
+    return {
+      key: search.getAll('key'),
+      ...span(search),
+      merge: oneOf(search, 'merge', ['false', 'true']) === 'true',
+      limit: limit(search, QUERY_ROWS_DEFAULT),
+      ...(cursor === null ? {} : { cursor }),
+    }
+  },
+
+  top(search: URLSearchParams): TopParameters {
+    known(search, ['by', 'from', 'to', 'limit'])
+    return { by: oneOf(search, 'by', orders), ...span(search), limit: limit(search, TOP_ROWS_DEFAULT) }
+  },
+}
+
+function known(search: URLSearchParams, names: string[]): void {
+  for (const name of search.keys()) {
+    if (names.includes(name)) continue
+    const near = nearest(name, names)
+    throw new Problem('malformed', `there is no parameter ${name}${near ? `; did you mean ${near}?` : ''}`)
+  }
+}
+
+/** The first choice when the parameter is absent. */
+function oneOf<T extends string>(search: URLSearchParams, name: string, choices: readonly T[]): T {
+  const given = search.get(name) ?? choices[0]
+  const choice = choices.find((candidate) => candidate === given)
+  if (choice === undefined) throw new Problem('malformed', `${name}=${given}: one of ${choices.join(', ')}`)
+  return choice
+}
+
+function limit(search: URLSearchParams, byDefault: number): number {
+  const given = search.get('limit')
+  if (given === null) return byDefault
+  const number = /^[0-9]+$/.test(given) ? Number(given) : 0
+  if (number < 1 || number > QUERY_ROWS_MAX) {
+    throw new Problem('malformed', `limit=${given}: a whole number from 1 to ${QUERY_ROWS_MAX}`)
+  }
+  return number
+}
+
+function span(search: URLSearchParams): { from?: number; to?: number } {
+  const times: { from?: number; to?: number } = {}
+  for (const name of ['from', 'to'] as const) {
+    const given = search.get(name)
+    if (given === null) continue
+    const time = /^\d{4}-\d\d-\d\d/.test(given) ? Date.parse(given) : Number.NaN
+    if (Number.isNaN(time)) {
+      throw new Problem('malformed', `${name}=${given}: a time as in RFC 3339, such as 2026-01-31T12:00:00Z`)
+    }
+    times[name] = time
+  }
+  return times
+}

@@ -1,0 +1,110 @@
+// How the primary and its workers talk: typed messages over the channel of node:cluster, or over a pair of emitters
+// when all roles run in one process. A role does not know which.
+
+import { EventEmitter } from 'node:events'
+import type { Config } from '../config/config.ts'
+import type { Written } from '../log/log.ts'
+
+export type RoleName = 'listener' | 'processor'
+
+/** What a listener says of itself. */
+export interface ListenerReport {
+  writer: string
+  written: Written
+}
+
+/** What the primary knows of everyone. */
+export interface DaemonReport {
+  roles: { role: RoleName | 'primary'; pid: number; ready: boolean; restarts: number }[]
+  listeners: ListenerReport[]
+}
+
+export interface Questions {
+  /** Asked of listeners. */
+  report: ListenerReport
+  /** Asked of the primary. */
+  daemon: DaemonReport
+}
+export type Question = keyof Questions
+
+export type Message =
+  | { type: 'start'; role: RoleName; config: Config }
+  | { type: 'ready' }
+  /** A worker cannot go on. `final`: starting it again would not help. */
+  | { type: 'failed'; reason: string; final: boolean }
+  | { type: 'drain' }
+  | { type: 'ask'; id: number; question: Question }
+  | { type: 'reply'; id: number; answer: unknown }
+
+export interface Link {
+  /** `sent` is called when the message is out of this process, or can never be. */
+  send(message: Message, sent?: () => void): void
+  onMessage(listener: (message: Message) => void): void
+  /** Called when the other side is gone. */
+  onClose(listener: () => void): void
+}
+
+/** The worker's end of node:cluster's channel. */
+export function linkToPrimary(): Link {
+  return {
+    // A send fails only when the primary is gone, which onClose tells as well.
+    send: (message, sent) => void process.send?.(message, undefined, {}, () => sent?.()),
+    onMessage: (listener) => void process.on('message', listener),
+    onClose: (listener) => void process.on('disconnect', listener),
+  }
+}
+
+/** Two ends in one process. */
+export function linkPair(): [Link, Link] {
+  const ends = [new EventEmitter(), new EventEmitter()]
+  const link = (mine: EventEmitter, theirs: EventEmitter): Link => ({
+    send: (message, sent) =>
+      void setImmediate(() => {
+        theirs.emit('message', message)
+        sent?.()
+      }),
+    onMessage: (listener) => void mine.on('message', listener),
+    onClose: () => {},
+  })
+  return [link(ends[0], ends[1]), link(ends[1], ends[0])]
+}
+
+type Handlers = { [Q in Question]?: () => Questions[Q] | Promise<Questions[Q]> }
+
+/** Questions and answers over a link. One that is not answered in time rejects; nobody waits for a stalled process. */
+export class Conversation {
+  readonly #link: Link
+  readonly #waiting = new Map<number, (answer: unknown) => void>()
+  #asked = 0
+
+  constructor(link: Link, handlers: Handlers) {
+    this.#link = link
+    link.onMessage((message) => {
+      if (message.type === 'reply') this.#waiting.get(message.id)?.(message.answer)
+      else if (message.type === 'ask') void this.#answer(message.id, handlers[message.question])
+    })
+  }
+
+  ask<Q extends Question>(question: Q, timeoutMs: number): Promise<Questions[Q]> {
+    const id = this.#asked++
+    return new Promise((resolve, reject) => {
+      const done = () => {
+        clearTimeout(timer)
+        this.#waiting.delete(id)
+      }
+      const timer = setTimeout(() => {
+        done()
+        reject(new Error(`no answer to "${question}" within ${timeoutMs} ms`))
+      }, timeoutMs)
+      this.#waiting.set(id, (answer) => {
+        done()
+        resolve(answer as Questions[Q])
+      })
+      this.#link.send({ type: 'ask', id, question })
+    })
+  }
+
+  async #answer(id: number, handler: (() => unknown) | undefined): Promise<void> {
+    if (handler !== undefined) this.#link.send({ type: 'reply', id, answer: await handler() })
+  }
+}

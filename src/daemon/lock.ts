@@ -1,0 +1,45 @@
+// A lock that dies with its holder: a Unix socket in the data directory. A connection that is accepted means that
+// the holder lives; one that is refused means that it was killed, and the file is taken over.
+
+import { unlink } from 'node:fs/promises'
+import { connect, createServer, type Server } from 'node:net'
+
+const RETRY_MS = 50
+
+/** Waits up to `patienceMs` for the former holder to end. Returns a function that lets go. */
+export async function lock(path: string, patienceMs: number): Promise<() => Promise<void>> {
+  const deadline = Date.now() + patienceMs
+  for (;;) {
+    const server = await listen(path)
+    if (server !== undefined) return () => new Promise((resolve) => server.close(() => resolve()))
+    if (!(await isHeld(path))) await unlink(path).catch(ignoreMissing)
+    else if (Date.now() > deadline) throw new Error(`${path} is held by a process that is running`)
+    else await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+  }
+}
+
+function listen(path: string): Promise<Server | undefined> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy())
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(undefined)
+      else reject(error)
+    })
+    server.listen(path, () => resolve(server.unref()))
+  })
+}
+
+function isHeld(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error
+}

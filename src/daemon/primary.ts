@@ -1,0 +1,168 @@
+// The process that people start: settles what the workers need, keeps them running, and ends them in order.
+
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openAdmin } from '../api/admin.ts'
+import type { Config } from '../config/config.ts'
+import { DRAIN_MS_MAX } from '../limits.ts'
+import { createLogger, type Logger } from '../telemetry/logger.ts'
+import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
+import { lock } from './lock.ts'
+import { freePort } from './ports.ts'
+import { forkChild, inlineChild, isProfiled } from './spawn.ts'
+import { type Child, Slot } from './supervisor.ts'
+
+/** How long the workers of a killed predecessor may take to let go of its ports and files. */
+const PATIENCE_MS = 10_000
+const REPORT_TIMEOUT_MS = 500
+
+/** Runs the daemon until it is told to end. Resolves with the exit code. */
+export async function start(config: Config, from: { file?: string } = {}): Promise<number> {
+  const logger = createLogger('primary', config.logging.level)
+  try {
+    return await new Primary(config, from.file, logger).run()
+  } catch (error) {
+    logger.fatal({ err: error }, (error as Error).message)
+    return 1
+  }
+}
+
+class Primary {
+  readonly #file: string | undefined
+  readonly #logger: Logger
+  readonly #profiled = isProfiled()
+  readonly #slots: Slot[] = []
+  readonly #conversations = new Map<Child, Conversation>()
+  #config: Config
+  #draining = false
+  #ready = false
+  /** Resolves `run` with the reason to end: a signal, or what went wrong. */
+  #end!: (why: { signal: string } | { reason: string }) => void
+
+  constructor(config: Config, file: string | undefined, logger: Logger) {
+    this.#config = config
+    this.#file = file
+    this.#logger = logger
+  }
+
+  async run(): Promise<number> {
+    const logger = this.#logger
+    const ended = new Promise<{ signal: string } | { reason: string }>((resolve) => {
+      this.#end = resolve
+    })
+    this.#onSignals()
+    await mkdir(this.#config.dataDir, { recursive: true })
+    const unlock = await lock(join(this.#config.dataDir, 'daemon.sock'), PATIENCE_MS)
+    const admin = await openAdmin({ listen: this.#config.admin.listen, notReady: () => this.#notReady() })
+    const http = await freePort(this.#config.http.listen, PATIENCE_MS)
+    this.#config = { ...this.#config, http: { ...this.#config.http, listen: http } }
+
+    const started = this.#startSlots()
+    const why = await Promise.race([
+      ended,
+      started.then(() => this.#announce(admin.address)).then(() => ended),
+    ])
+    if ('reason' in why) logger.fatal(why.reason)
+    else logger.info(`${why.signal}: draining`)
+    const clean = await this.#drain()
+    admin.server.close()
+    await unlock()
+    logger.info(clean ? 'drained, bye' : 'not everything ended in time')
+    if (process.connected) process.disconnect() // pm2's channel would keep this process alive
+    return 'signal' in why && clean ? 0 : 1
+  }
+
+  /** The processor first: it makes the store that the listeners read. */
+  async #startSlots(): Promise<void> {
+    const { listeners, processors } = this.#config.cluster
+    for (let i = 0; i < processors; i++) this.#addSlot('processor')
+    await Promise.all(this.#slots.map((slot) => slot.untilReady()))
+    if (this.#draining) return
+    for (let i = 0; i < (this.#profiled ? 1 : listeners); i++) this.#addSlot('listener')
+    await Promise.all(this.#slots.map((slot) => slot.untilReady()))
+  }
+
+  #addSlot(role: Slot['role']): void {
+    const slot = new Slot({
+      role,
+      logger: this.#logger,
+      spawn: () => (this.#profiled ? inlineChild() : forkChild()),
+      started: (child) => {
+        this.#conversations.set(child, new Conversation(child.link, { daemon: () => this.#report() }))
+        child.onExit(() => this.#conversations.delete(child))
+        child.link.send({ type: 'start', role, config: this.#config })
+      },
+      gaveUp: (reason) => this.#end({ reason }),
+    })
+    this.#slots.push(slot)
+    slot.start()
+  }
+
+  #announce(admin: { host: string; port: number }): void {
+    const { http, log, dataDir } = this.#config
+    const address = ({ host, port }: { host: string; port: number }) =>
+      `${host.includes(':') ? `[${host}]` : host}:${port}`
+    this.#ready = true
+    this.#logger.info(
+      {
+        http: `${http.tls ? 'https' : 'http'}://${address(http.listen)}`,
+        admin: `http://${address(admin)}`,
+        log: log.kind,
+        dataDir,
+        config: this.#file,
+        profiled: this.#profiled || undefined,
+      },
+      'ready',
+    )
+    process.send?.('ready') // pm2, with wait_ready
+  }
+
+  #notReady(): string | undefined {
+    if (this.#draining) return 'draining'
+    if (!this.#ready) return 'starting'
+    const missing = this.#slots.filter((slot) => !slot.ready).map((slot) => slot.role)
+    return missing.length > 0 ? `waiting for: ${missing.join(', ')}` : undefined
+  }
+
+  async #report(): Promise<DaemonReport> {
+    const roles: DaemonReport['roles'] = [
+      { role: 'primary', pid: process.pid, ready: this.#notReady() === undefined, restarts: 0 },
+    ]
+    const answers: Promise<ListenerReport | undefined>[] = []
+    for (const { role, child, ready, restarts } of this.#slots) {
+      if (child === undefined) continue
+      roles.push({ role, pid: child.pid, ready, restarts })
+      if (role !== 'listener' || !ready) continue
+      const report = this.#conversations.get(child)?.ask('report', REPORT_TIMEOUT_MS)
+      answers.push(Promise.resolve(report).catch(() => undefined)) // stalled: the others are told of
+    }
+    const listeners = (await Promise.all(answers)).filter((report) => report !== undefined)
+    return { roles, listeners }
+  }
+
+  /** Listeners first, so that nothing new comes; then the processor. True when all ended by themselves. */
+  async #drain(): Promise<boolean> {
+    this.#draining = true
+    let clean = true
+    const overdue = setTimeout(() => {
+      clean = false
+      for (const slot of this.#slots) slot.kill()
+    }, DRAIN_MS_MAX)
+    for (const role of ['listener', 'processor'] as const) {
+      await Promise.all(this.#slots.filter((slot) => slot.role === role).map((slot) => slot.drain()))
+    }
+    clearTimeout(overdue)
+    return clean
+  }
+
+  #onSignals(): void {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.removeAllListeners(signal) // a profiler's own would end the process before it has drained
+      process.on(signal, () => this.#end({ signal }))
+    }
+    // pm2 on Windows and its `shutdown_with_message` send this instead of a signal.
+    process.on('message', (message) => {
+      if (message === 'shutdown') this.#end({ signal: 'shutdown' })
+    })
+  }
+}

@@ -1,0 +1,28 @@
+// What a role is given, and what it gives back.
+
+import type { Config } from '../config/config.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Conversation, Questions } from './link.ts'
+
+export interface RoleParts {
+  config: Config
+  logger: Logger
+  /** All roles run in this one process, so that a profiler sees them. */
+  profiled: boolean
+  /** To ask the primary. */
+  conversation: Conversation
+  /** Called when the role cannot go on; its process ends. */
+  failed(error: Error): void
+}
+
+export interface Role {
+  /** Stops taking work, finishes what was begun, and lets go of everything. Called once. */
+  drain(): Promise<void>
+  /** What a listener answers when the primary asks. */
+  report?(): Questions['report']
+}
+
+/** An error that starting again would not mend: it ends the daemon with its message. */
+export class FinalError extends Error {
+  override name = 'FinalError'
+}

@@ -1,0 +1,8 @@
+// The roles that a process can take.
+
+import type { RoleName } from './link.ts'
+import { listener } from './listener.ts'
+import { processor } from './processor.ts'
+import type { Role, RoleParts } from './role.ts'
+
+export const roles: Record<RoleName, (parts: RoleParts) => Promise<Role>> = { listener, processor }

@@ -1,0 +1,53 @@
+// How a role is started: as a worker of node:cluster, or inside this process when a profiler watches it.
+
+import cluster from 'node:cluster'
+import { EventEmitter } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { linkPair } from './link.ts'
+import type { Child } from './supervisor.ts'
+import { RoleRunner } from './worker.ts'
+
+/**
+ * True under a profiler that sees one process only: `clinic flame` (0x) starts node with `--prof` and forbids
+ * forks. All roles then run in this process, and tasks are folded in its main thread.
+ */
+export function isProfiled(): boolean {
+  return [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)].some(
+    (argument) => argument === '--prof' || argument === '--cpu-prof',
+  )
+}
+
+/** Forks a worker. SIGKILL is its end in any case: it holds nothing that is not safe. */
+export function forkChild(): Child {
+  cluster.setupPrimary({ exec: fileURLToPath(new URL('../index.js', import.meta.url)), args: [] })
+  const worker = cluster.fork()
+  return {
+    pid: worker.process.pid ?? 0,
+    link: {
+      send: (message, sent) => {
+        if (worker.isConnected()) worker.send(message, () => sent?.())
+        else sent?.()
+      },
+      onMessage: (listener) => void worker.on('message', listener),
+      onClose: (listener) => void worker.on('disconnect', listener),
+    },
+    kill: () => worker.process.kill('SIGKILL'),
+    onExit: (listener) => void worker.on('exit', listener),
+  }
+}
+
+export function inlineChild(): Child {
+  const [ours, theirs] = linkPair()
+  const exit = new EventEmitter()
+  let over = false
+  new RoleRunner(theirs, true, (code) => {
+    if (!over) setImmediate(() => exit.emit('exit', code, null))
+    over = true
+  })
+  return {
+    pid: process.pid,
+    link: ours,
+    kill: () => process.exit(1),
+    onExit: (listener) => void exit.on('exit', listener),
+  }
+}

@@ -1,0 +1,91 @@
+// A worker process: runs the role that the primary names, until it is told to drain or the primary is gone.
+
+import { createLogger, type Logger } from '../telemetry/logger.ts'
+import { Conversation, type Link, linkToPrimary, type Message } from './link.ts'
+import { FinalError, type Role, type RoleParts } from './role.ts'
+import { roles } from './roles.ts'
+
+/** When the primary was killed, its successor waits for our ports and files: what is begun gets this long. */
+const ORPHAN_MS_MAX = 2_000
+
+/** Runs a role behind a link; used by worker processes and by the one process of a profiled run. */
+export class RoleRunner {
+  readonly #link: Link
+  readonly #end: (code: number) => void
+  readonly #profiled: boolean
+  readonly #conversation: Conversation
+  #starting: Promise<Role> | undefined
+  #role: Role | undefined
+  #logger: Logger | undefined
+  #draining = false
+
+  /** `end` is called when the role is over, with the exit code that says how. */
+  constructor(link: Link, profiled: boolean, end: (code: number) => void) {
+    this.#link = link
+    this.#end = end
+    this.#profiled = profiled
+    this.#conversation = new Conversation(link, { report: () => this.#report() })
+    link.onMessage((message) => {
+      if (message.type === 'start') void this.#start(message)
+      else if (message.type === 'drain') void this.drain()
+    })
+  }
+
+  /** Finishes what was begun, then ends. */
+  async drain(): Promise<void> {
+    if (this.#draining) return
+    this.#draining = true
+    try {
+      await this.#starting
+      await this.#role?.drain()
+      this.#end(0)
+    } catch (error) {
+      this.fail(error as Error)
+    }
+  }
+
+  /** Tells the primary why, and ends. */
+  fail(error: Error): void {
+    const final = error instanceof FinalError
+    this.#logger?.error({ err: error }, final ? error.message : 'this role cannot go on')
+    this.#link.send({ type: 'failed', reason: error.message, final }, () => this.#end(1))
+  }
+
+  async #start({ role, config }: Extract<Message, { type: 'start' }>): Promise<void> {
+    const logger = createLogger(role, config.logging.level)
+    this.#logger = logger
+    const parts: RoleParts = {
+      config,
+      logger,
+      profiled: this.#profiled,
+      conversation: this.#conversation,
+      failed: (error) => this.fail(error),
+    }
+    try {
+      this.#starting = roles[role](parts)
+      this.#role = await this.#starting
+      if (!this.#draining) this.#link.send({ type: 'ready' })
+    } catch (error) {
+      if (!this.#draining) this.fail(error as Error)
+    }
+  }
+
+  #report() {
+    const report = this.#role?.report?.()
+    if (report === undefined) throw new Error('this role has nothing to report')
+    return report
+  }
+}
+
+/** The whole life of a forked worker process. */
+export function worker(): void {
+  const link = linkToPrimary()
+  const runner = new RoleRunner(link, false, (code) => process.exit(code))
+  process.on('SIGINT', () => {}) // Ctrl-C reaches the whole group; the primary decides
+  process.on('SIGTERM', () => void runner.drain())
+  process.on('uncaughtException', (error) => runner.fail(error))
+  link.onClose(() => {
+    setTimeout(() => process.exit(1), ORPHAN_MS_MAX).unref()
+    void runner.drain()
+  })
+}

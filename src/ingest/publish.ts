@@ -1,0 +1,209 @@
+// POST /v1/events: from a body on a socket to the answer that it is durable.
+//
+//   headers -> body (copied once, into the segment) -> scan or convert -> admission -> batcher -> 202
+
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js'
+import { answerJson, answerProblem, type Exchange } from '../answer.ts'
+import type { Auth, Caller } from '../auth.ts'
+import { Problem } from '../errors.ts'
+import { PRODUCER_BYTES_MAX } from '../limits.ts'
+import type { Admission } from './admission.ts'
+import type { Batcher, Waiting } from './batcher.ts'
+import { correlationIdOf, isVisibleAscii, makeCorrelationId } from './correlation.ts'
+import { jsonToFrame } from './json.ts'
+import { ndjsonToFrame } from './ndjson.ts'
+import { scan } from './scan.ts'
+
+type Codec = 'protobuf' | 'json' | 'ndjson'
+
+const codecs: ReadonlyMap<string, Codec> = new Map([
+  ['application/x-protobuf', 'protobuf'],
+  ['application/protobuf', 'protobuf'],
+  ['application/json', 'json'],
+  ['application/x-ndjson', 'ndjson'],
+])
+
+export interface PublishParts {
+  batcher: Batcher
+  admission: Admission
+  auth: Auth
+  /** Bytes of the largest body that is taken. */
+  maxBody: number
+  /** The end of every 202 body: the durability that the log declares. */
+  durability: string
+  draining(): boolean
+  /** Told of every refusal, for the log and the counters. */
+  refused(problem: Problem, correlationId: string): void
+}
+
+/** The handler of the route. Every request ends in exactly one answer, or with its client gone. */
+export function publish(parts: PublishParts): (res: HttpResponse, req: HttpRequest) => void {
+  return (res, req) => {
+    const body = new Body(parts, res, correlationIdOf(req))
+    res.onAborted(() => body.abort())
+    try {
+      body.open(req)
+      res.onData((chunk, last) => body.chunk(chunk, last))
+    } catch (error) {
+      body.refused(error as Problem)
+    }
+  }
+}
+
+/** One body on its way: an exchange with a client, and what waits for the log. */
+class Body implements Exchange, Waiting {
+  readonly res: HttpResponse
+  aborted = false
+  closing = false
+  readonly #parts: PublishParts
+  /** What the client sent, or empty: only this is carried through the log. */
+  readonly #correlation: string
+  #madeCorrelationId: string | undefined
+  #codec: Codec = 'protobuf'
+  #caller: Caller | undefined
+  #producer = ''
+  #sequence = 0
+  #events = 0
+  /** Chunks of a body that did not come in one piece. */
+  #collected: Buffer | undefined
+  #received = 0
+  #refused = false
+
+  constructor(parts: PublishParts, res: HttpResponse, correlation: string) {
+    this.#parts = parts
+    this.res = res
+    this.#correlation = correlation
+  }
+
+  get correlationId(): string {
+    if (this.#correlation !== '') return this.#correlation
+    this.#madeCorrelationId ??= makeCorrelationId()
+    return this.#madeCorrelationId
+  }
+
+  /** Reads the headers, which are gone after this turn. Throws a Problem where they are not right. */
+  open(req: HttpRequest): void {
+    const parts = this.#parts
+    if (parts.draining()) {
+      this.closing = true
+      throw new Problem('draining', 'this daemon is shutting down')
+    }
+    this.#caller = parts.auth.check(req.getHeader('authorization'), 'publish')
+    this.#codec = codecOf(req.getHeader('content-type'))
+    const encoding = req.getHeader('content-encoding')
+    if (encoding !== '' && encoding !== 'identity') {
+      throw new Problem('unsupported-media-type', `content-encoding ${encoding}: send the body as it is`)
+    }
+    const declared = Number(req.getHeader('content-length'))
+    if (declared > parts.maxBody) throw tooLarge(declared, parts.maxBody)
+    const producer = req.getHeader('millrace-producer')
+    const sequence = req.getHeader('millrace-sequence')
+    if (producer !== '' || sequence !== '') {
+      this.#sequence = sequenceOf(producer, sequence)
+      this.#producer = producer
+    }
+  }
+
+  /** A part of the body. The chunk's memory is only ours during this call. */
+  chunk(chunk: ArrayBuffer, last: boolean): void {
+    if (this.#refused) return
+    try {
+      if (last && this.#collected === undefined) {
+        this.#take(chunk.byteLength)
+        this.#complete(new Uint8Array(chunk))
+        return
+      }
+      this.#collect(chunk)
+      if (last) this.#complete(this.#collected!.subarray(0, this.#received))
+    } catch (error) {
+      this.refused(error as Problem)
+    }
+  }
+
+  /** The client is gone. What is already on its way to the log stays there, nobody is told. */
+  abort(): void {
+    this.aborted = true
+    if (this.#events === 0 && !this.#refused) this.#giveBack()
+    this.#refused = true
+  }
+
+  durable(): void {
+    this.#giveBack()
+    this.closing = this.#parts.draining()
+    answerJson(this, '202 Accepted', `{"accepted":${this.#events},"durability":"${this.#parts.durability}"}`)
+  }
+
+  refused(error: Error): void {
+    this.#refused = true
+    this.#giveBack()
+    const problem =
+      error instanceof Problem ? error : new Problem('internal', 'this request failed', { cause: error })
+    this.#parts.refused(problem, this.correlationId)
+    answerProblem(this, problem)
+  }
+
+  #take(bytes: number): void {
+    const { maxBody, admission } = this.#parts
+    if (this.#received + bytes > maxBody) throw tooLarge(this.#received + bytes, maxBody)
+    admission.take(bytes)
+    this.#received += bytes
+  }
+
+  #giveBack(): void {
+    this.#parts.admission.give(this.#received)
+    this.#received = 0
+    this.#collected = undefined
+  }
+
+  #collect(chunk: ArrayBuffer): void {
+    const at = this.#received
+    this.#take(chunk.byteLength)
+    if (this.#collected === undefined || this.#received > this.#collected.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(this.#received, 2 * at, 16 * 1024))
+      this.#collected?.copy(grown, 0, 0, at)
+      this.#collected = grown
+    }
+    this.#collected.set(new Uint8Array(chunk), at)
+  }
+
+  #complete(body: Uint8Array): void {
+    const { batcher } = this.#parts
+    let frame = body
+    let events: number
+    if (this.#codec === 'protobuf') events = scan(body, 0, body.length)
+    else ({ frame, events } = this.#codec === 'json' ? jsonToFrame(body) : ndjsonToFrame(body))
+    this.#caller?.take(events, Date.now())
+    this.#events = events
+    batcher.add(frame, events, this.#producer, this.#sequence, this.#correlation, this)
+  }
+}
+
+function codecOf(contentType: string): Codec {
+  const codec = codecs.get(contentType) ?? codecs.get(contentType.split(';')[0].trim().toLowerCase())
+  if (codec === undefined) {
+    const given = contentType === '' ? 'no content-type' : `content-type ${contentType}`
+    throw new Problem(
+      'unsupported-media-type',
+      `${given}: one of ${[...codecs.keys()].join(', ')} is understood`,
+    )
+  }
+  return codec
+}
+
+function sequenceOf(producer: string, sequence: string): number {
+  if (!isVisibleAscii(producer, PRODUCER_BYTES_MAX)) {
+    throw new Problem(
+      'malformed',
+      `millrace-producer: 1 to ${PRODUCER_BYTES_MAX} visible ASCII characters, and a millrace-sequence with it`,
+    )
+  }
+  const number = /^[0-9]{1,16}$/.test(sequence) ? Number(sequence) : Number.NaN
+  if (!Number.isSafeInteger(number)) {
+    throw new Problem('malformed', `millrace-sequence: a whole number from 0 to 2^53 - 1, not "${sequence}"`)
+  }
+  return number
+}
+
+function tooLarge(bytes: number, most: number): Problem {
+  return new Problem('too-large', `the body has ${bytes} bytes or more, ${most} at most (http.maxBody)`)
+}

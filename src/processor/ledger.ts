@@ -1,0 +1,172 @@
+// What was counted already: for each writer the sequences of its segments, for each producer the sequences of its
+// bodies. It is stored in the transaction of the results it explains, which is what makes counting exact.
+//
+// A sequence passes through two states. It is *claimed* when its segment or body is handed to the pool, so that a
+// second copy behind it is skipped, and *counted* when the commit that holds its effects is written. Only what is
+// counted is stored: a claim dies with the process, as the effects it stood for do.
+//
+// Bounds. A producer's intervals are kept in two generations: when `recent` has PRODUCER_INTERVALS_MAX intervals it
+// becomes `older`, and the `older` before it is forgotten. A producer whose sequences rise without gaps has one
+// interval and is never affected; one that sends sequences at random is exact for at least its last
+// PRODUCER_INTERVALS_MAX bodies, and a retry older than that would be counted again. Nothing new is ever taken for
+// old. Producers idle for longer than `producerIdle` are forgotten likewise, and the idlest ones when there are more
+// than PRODUCERS_MAX, or they hold more than LEDGER_INTERVALS_MAX intervals together.
+
+import { LEDGER_INTERVALS_MAX, PRODUCER_INTERVALS_MAX, PRODUCERS_MAX } from '../limits.ts'
+import { IntervalSet } from './intervals.ts'
+
+/** Where the ledger is kept; the store's batch is one. Values are opaque bytes. */
+export interface LedgerBatch {
+  putLedger(key: string, value: Buffer): void
+  removeLedger(key: string): void
+}
+
+interface Counted {
+  recent: IntervalSet
+  older: IntervalSet | undefined
+  claimed: Set<number>
+  /** Unix milliseconds of the last claim. */
+  lastSeen: number
+  /** Intervals held, as of the last commit. */
+  weight: number
+}
+
+/** The claims of one task: what becomes counted when its effects are committed. */
+export class Claims {
+  readonly writers: string[] = []
+  readonly writerSequences: number[] = []
+  readonly producers: string[] = []
+  readonly producerSequences: number[] = []
+}
+
+export class Ledger {
+  readonly #writers = new Map<string, Counted>()
+  readonly #producers = new Map<string, Counted>()
+  /** Intervals that all producers hold together. */
+  #intervals = 0
+  /** Keys to be removed with the next commit. */
+  #forgotten: string[] = []
+
+  /** `entries`: what earlier commits put. */
+  constructor(entries: Iterable<[key: string, value: Buffer]> = []) {
+    for (const [key, value] of entries) {
+      const name = key.slice(2)
+      const counted = entry(key[0] === 'w' ? this.#writers : this.#producers, name)
+      if (key[0] === 'w') counted.recent = IntervalSet.decode(value)
+      else if (key[0] === 'o') counted.older = IntervalSet.decode(value)
+      else {
+        counted.lastSeen = value.readDoubleLE(0)
+        counted.recent = IntervalSet.decode(value.subarray(8))
+      }
+    }
+    for (const counted of this.#producers.values()) this.#intervals += weigh(counted)
+  }
+
+  get producers(): number {
+    return this.#producers.size
+  }
+
+  /** True when this segment is new; it is then claimed. */
+  claimSegment(writer: string, sequence: number, claims: Claims): boolean {
+    if (!claim(entry(this.#writers, writer), sequence)) return false
+    claims.writers.push(writer)
+    claims.writerSequences.push(sequence)
+    return true
+  }
+
+  /** True when this body is new; it is then claimed. `now`: Unix milliseconds. */
+  claimBody(producer: string, sequence: number, now: number, claims: Claims): boolean {
+    const counted = entry(this.#producers, producer)
+    counted.lastSeen = now
+    if (!claim(counted, sequence)) return false
+    claims.producers.push(producer)
+    claims.producerSequences.push(sequence)
+    return true
+  }
+
+  /** Puts into a commit that the effects of all these claims are in it. */
+  count(all: Claims[], batch: LedgerBatch): void {
+    const writers = new Set<string>()
+    const producers = new Set<string>()
+    for (const claims of all) {
+      for (let i = 0; i < claims.writers.length; i++) {
+        writers.add(claims.writers[i])
+        settle(entry(this.#writers, claims.writers[i]), claims.writerSequences[i])
+      }
+      for (let i = 0; i < claims.producers.length; i++) {
+        producers.add(claims.producers[i])
+        settle(entry(this.#producers, claims.producers[i]), claims.producerSequences[i])
+      }
+    }
+    for (const writer of writers) batch.putLedger(`w:${writer}`, entry(this.#writers, writer).recent.encode())
+    for (const producer of producers) this.#putProducer(producer, batch)
+    for (const key of this.#forgotten) batch.removeLedger(key)
+    this.#forgotten = []
+  }
+
+  #putProducer(producer: string, batch: LedgerBatch): void {
+    const counted = entry(this.#producers, producer)
+    this.#intervals -= counted.weight
+    if (counted.recent.size > PRODUCER_INTERVALS_MAX) {
+      counted.older = counted.recent
+      counted.recent = new IntervalSet()
+      batch.putLedger(`o:${producer}`, counted.older.encode())
+    }
+    this.#intervals += weigh(counted)
+    const seen = Buffer.allocUnsafe(8)
+    seen.writeDoubleLE(counted.lastSeen, 0)
+    batch.putLedger(`p:${producer}`, Buffer.concat([seen, counted.recent.encode()]))
+  }
+
+  /** The log will not yield this writer's segments again. */
+  forgetWriter(writer: string): void {
+    if (this.#writers.delete(writer)) this.#forgotten.push(`w:${writer}`)
+  }
+
+  /** True when the producers take more room than they may, and some have to be forgotten now. */
+  get overfull(): boolean {
+    return this.#producers.size > PRODUCERS_MAX || this.#intervals > LEDGER_INTERVALS_MAX
+  }
+
+  /** Forgets producers idle since before `since`, and the idlest as long as it is overfull. Returns how many. */
+  forgetProducers(since: number): number {
+    const idle = [...this.#producers].filter(([, counted]) => counted.claimed.size === 0)
+    idle.sort(([, a], [, b]) => a.lastSeen - b.lastSeen)
+    let forgotten = 0
+    for (const [producer, counted] of idle) {
+      if (!this.overfull && counted.lastSeen >= since) break
+      this.#producers.delete(producer)
+      this.#intervals -= counted.weight
+      this.#forgotten.push(`p:${producer}`)
+      if (counted.older !== undefined) this.#forgotten.push(`o:${producer}`)
+      forgotten++
+    }
+    return forgotten
+  }
+}
+
+function entry(all: Map<string, Counted>, name: string): Counted {
+  let counted = all.get(name)
+  if (counted === undefined) {
+    counted = { recent: new IntervalSet(), older: undefined, claimed: new Set(), lastSeen: 0, weight: 0 }
+    all.set(name, counted)
+  }
+  return counted
+}
+
+function weigh(counted: Counted): number {
+  counted.weight = counted.recent.size + (counted.older?.size ?? 0)
+  return counted.weight
+}
+
+function claim(counted: Counted, sequence: number): boolean {
+  if (counted.claimed.has(sequence) || counted.recent.has(sequence) || counted.older?.has(sequence))
+    return false
+  counted.claimed.add(sequence)
+  return true
+}
+
+function settle(counted: Counted, sequence: number): void {
+  counted.claimed.delete(sequence)
+  counted.recent.add(sequence)
+}

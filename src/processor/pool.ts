@@ -1,0 +1,39 @@
+// The threads that fold tasks. One pool, shared by all partitions; tasks are bytes that move in and out.
+
+import { FixedQueue, Piscina } from 'piscina'
+import type { Measure } from '../config/config.ts'
+import { TASKS_PER_THREAD_MAX } from '../limits.ts'
+import { type Done, Runner, type Task } from './runner.ts'
+
+export interface Pool {
+  /** Tasks that may be handed out before the first of them is back. */
+  readonly tasksMax: number
+  /** Takes over `task.frames`; it comes back with the delta. */
+  run(task: Task): Promise<Done>
+  close(): Promise<void>
+}
+
+/** `threads`: 0 folds in the calling thread, for a process that is being profiled as one. */
+export function openPool(threads: number, measures: Measure[]): Pool {
+  if (threads === 0) {
+    const runner = new Runner(measures)
+    return { tasksMax: 1, run: async (task) => runner.run(task), close: async () => {} }
+  }
+  const tasksMax = threads * TASKS_PER_THREAD_MAX
+  const piscina = new Piscina({
+    filename: new URL('./runner.js', import.meta.url).href,
+    minThreads: threads,
+    maxThreads: threads,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    maxQueue: tasksMax,
+    concurrentTasksPerWorker: 1,
+    recordTiming: false,
+    taskQueue: new FixedQueue(),
+    workerData: { measures },
+  })
+  return {
+    tasksMax,
+    run: (task) => piscina.run(task, { transferList: [task.frames] }),
+    close: () => piscina.close({ force: true }),
+  }
+}

@@ -1,0 +1,264 @@
+// The heart: reads segments from the log, drops what the ledger has, has the pool fold the rest, merges the deltas
+// in log order, and commits results, ledger and positions in one transaction.
+//
+//   read -> claim -> fill a batch -> pool -> merge (in order) -> commit -> flushed -> the log may trim
+//
+// Every stage is bounded: batches in the pool, batches merged and not yet committed, rows kept. When a stage is
+// full, reading waits, the log fills, and the listeners tell their clients.
+
+import { statfs } from 'node:fs/promises'
+import type { Config } from '../config/config.ts'
+import {
+  COMMIT_INTERVAL_MS_MIN,
+  STORE_FREE_BYTES_MIN,
+  TASK_BYTES_TARGET,
+  UNCOMMITTED_TASKS_MAX,
+} from '../limits.ts'
+import type { LogReader } from '../log/log.ts'
+import {
+  type Counters,
+  putCounters,
+  putLane,
+  readCounters,
+  readLanes,
+  removeLane,
+} from '../results/progress.ts'
+import type { Store } from '../results/store.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { Batch, Buffers } from './batch.ts'
+import { Ledger } from './ledger.ts'
+import { Merged } from './merged.ts'
+import type { Pool } from './pool.ts'
+
+/** How often producers that are idle for too long are looked for, milliseconds. */
+const FORGET_INTERVAL_MS = 60_000
+const SPACE_INTERVAL_MS = 250
+
+export interface ProcessorParts {
+  config: Config
+  reader: LogReader
+  /** Opened for writing. */
+  store: Store
+  /** Of the ownership that was taken: a commit under an older one is refused. */
+  epoch: number
+  pool: Pool
+  logger: Logger
+}
+
+export class Processor {
+  readonly #parts: ProcessorParts
+  readonly #ledger: Ledger
+  readonly #merged: Merged
+  readonly #counters: Counters
+  /** Where each lane stands as of the last commit. */
+  readonly #positions = new Map<string, number>()
+  readonly #buffers = new Buffers()
+  #filling: Batch
+  /** In log order; the first is merged next. */
+  readonly #folding: Batch[] = []
+  #uncommitted: Batch[] = []
+  #committing = false
+  #flushing = false
+  #commitStartedAt = 0
+  #commits = 0
+  #forgotAt = 0
+  #submitScheduled = false
+  #failure: Error | undefined
+  /** Called whenever some stage has moved. */
+  #moved: (() => void) | undefined
+  readonly #stop = new AbortController()
+
+  constructor(parts: ProcessorParts) {
+    this.#parts = parts
+    const { store, config } = parts
+    this.#ledger = new Ledger(store.ledger())
+    this.#merged = new Merged(store, config.measures)
+    this.#counters = readCounters(store)
+    for (const [lane, progress] of readLanes(store)) this.#positions.set(lane, progress.next)
+    this.#filling = new Batch(this.#buffers.take())
+  }
+
+  /**
+   * Processes until the signal is aborted; then finishes what was read, and resolves when that is durable.
+   * Rejects when something broke that only a fresh start can mend; nothing is lost then.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = () => this.#stop.abort()
+    signal.addEventListener('abort', stop)
+    if (signal.aborted) stop()
+    const { reader } = this.#parts
+    for await (const { segment, lane, next } of reader.read(new Map(this.#positions), this.#stop.signal)) {
+      if (this.#filling.bytes > 0 && this.#filling.bytes + segment.frameBytes > TASK_BYTES_TARGET) {
+        await this.#until(() => this.#hasRoom())
+        this.#submit()
+      }
+      if (this.#failure !== undefined) break
+      this.#filling.add(segment, lane, next, this.#ledger, Date.now())
+      this.#submitSoon()
+    }
+    await this.#until(() => this.#hasRoom())
+    this.#submit()
+    await this.#until(() => this.#folding.length === 0 && this.#uncommitted.length === 0 && !this.#committing)
+    await this.#until(() => !this.#flushing)
+    signal.removeEventListener('abort', stop)
+  }
+
+  /** Records of the log that could not be read: a counter, since what they held is not to be had. */
+  damaged(events: number): void {
+    this.#counters.damagedEvents += events
+  }
+
+  #hasRoom(): boolean {
+    return (
+      this.#folding.length < this.#parts.pool.tasksMax && this.#uncommitted.length < UNCOMMITTED_TASKS_MAX
+    )
+  }
+
+  /** At the end of this turn of the event loop, if a thread is free: a lone event does not wait for company. */
+  #submitSoon(): void {
+    if (this.#submitScheduled || !this.#hasRoom()) return
+    this.#submitScheduled = true
+    setImmediate(() => {
+      this.#submitScheduled = false
+      if (this.#hasRoom()) this.#submit()
+    })
+  }
+
+  #submit(): void {
+    const batch = this.#filling
+    if (batch.empty || this.#failure !== undefined) return
+    this.#filling = new Batch(this.#buffers.take())
+    this.#folding.push(batch)
+    if (batch.bytes === 0) {
+      batch.folded = true
+      this.#merge()
+      return
+    }
+    this.#parts.pool.run(batch.task()).then(
+      ({ delta, frames }) => {
+        batch.delta = delta
+        batch.folded = true
+        this.#buffers.give(frames)
+        this.#merge()
+      },
+      (error: Error) => this.#fail(error),
+    )
+  }
+
+  #merge(): void {
+    const folding = this.#folding
+    while (folding.length > 0 && folding[0].folded) {
+      const batch = folding.shift()!
+      if (batch.delta !== undefined) this.#merged.merge(batch.delta)
+      batch.delta = undefined
+      this.#uncommitted.push(batch)
+    }
+    if (this.#uncommitted.length > 0) this.#commitSoon()
+    this.#submitSoon()
+    this.#moved?.()
+  }
+
+  #commitSoon(): void {
+    if (this.#committing) return
+    this.#committing = true
+    const wait = this.#commitStartedAt + COMMIT_INTERVAL_MS_MIN - performance.now()
+    const commit = () => {
+      this.#commit().catch((error: Error) => this.#fail(error))
+    }
+    if (wait > 0) setTimeout(commit, wait)
+    else commit()
+  }
+
+  async #commit(): Promise<void> {
+    const { store, epoch, reader } = this.#parts
+    await this.#space()
+    this.#commitStartedAt = performance.now()
+    const batches = this.#uncommitted
+    this.#uncommitted = []
+    const finished = reader.finished()
+    for (const lane of finished) this.#ledger.forgetWriter(lane)
+    this.#forget()
+    for (const batch of batches) this.#account(batch)
+    await store.commit(epoch, (write) => {
+      this.#merged.write(write)
+      this.#ledger.count(
+        batches.map((batch) => batch.claims),
+        write,
+      )
+      for (const batch of batches) for (const [lane, progress] of batch.lanes) putLane(write, lane, progress)
+      for (const lane of finished) removeLane(write, lane)
+      putCounters(write, this.#counters)
+    })
+    this.#merged.letGo()
+    for (const batch of batches)
+      for (const [lane, progress] of batch.lanes) this.#positions.set(lane, progress.next)
+    for (const lane of finished) this.#positions.delete(lane)
+    this.#commits++
+    this.#committing = false
+    void this.#flush()
+    if (this.#uncommitted.length > 0) this.#commitSoon()
+    this.#submitSoon()
+    this.#moved?.()
+  }
+
+  #account(batch: Batch): void {
+    const counters = this.#counters
+    counters.events += batch.events
+    counters.bodies += batch.bodies
+    counters.duplicateEvents += batch.duplicateEvents
+    counters.duplicateBodies += batch.duplicateBodies
+    counters.lastReceivedAt = Math.max(counters.lastReceivedAt, batch.lastReceivedAt)
+  }
+
+  /** The log may let go only of what is flushed: a power cut takes the store back to there. */
+  async #flush(): Promise<void> {
+    if (this.#flushing) return
+    this.#flushing = true
+    try {
+      for (let told = 0; told !== this.#commits; ) {
+        told = this.#commits
+        const position = new Map(this.#positions)
+        await this.#parts.store.flushed()
+        this.#parts.reader.committed(position)
+      }
+    } catch (error) {
+      this.#fail(error as Error)
+    }
+    this.#flushing = false
+    this.#moved?.()
+  }
+
+  #forget(): void {
+    const now = Date.now()
+    if (now - this.#forgotAt < FORGET_INTERVAL_MS && !this.#ledger.overfull) return
+    this.#forgotAt = now
+    this.#ledger.forgetProducers(now - this.#parts.config.ledger.producerIdle)
+  }
+
+  /** Waits while the disk is too full to write the store. */
+  async #space(): Promise<void> {
+    const { config, logger } = this.#parts
+    for (let told = false; ; told = true) {
+      const { bavail, bsize } = await statfs(config.dataDir)
+      if (bavail * bsize >= STORE_FREE_BYTES_MIN) return
+      if (!told) logger.error({ free: bavail * bsize }, 'the disk is full: commits wait until there is room')
+      await new Promise((resolve) => setTimeout(resolve, SPACE_INTERVAL_MS))
+    }
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error
+    this.#stop.abort()
+    this.#moved?.()
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      if (this.#failure !== undefined) throw this.#failure
+      await new Promise<void>((resolve) => {
+        this.#moved = resolve
+      })
+    }
+    if (this.#failure !== undefined) throw this.#failure
+  }
+}

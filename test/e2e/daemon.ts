@@ -1,0 +1,275 @@
+// Starts the real daemon as a child process on free ports and a folder of its own, and ends it with the test.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { TestContext } from 'node:test'
+import { stringify } from 'yaml'
+import { millrace } from '#proto'
+
+export const root = resolve(import.meta.dirname, '../../..')
+export const entry = join(root, 'dist', 'index.js')
+
+export interface Status {
+  accepted: { events: number; frames: number }
+  processed: {
+    events: number
+    frames: number
+    duplicates: { events: number; frames: number }
+    damaged: { events: number }
+  }
+  lag: { events: number; bytes: number; seconds: number }
+  log: { kind: string; durability: string }
+  roles: { role: string; pid: number; ready: boolean; restarts: number }[]
+}
+
+export interface DaemonOptions {
+  /** Configuration laid over the tests' defaults. */
+  config?: Record<string, unknown>
+  dataDir?: string
+  /** Node's own arguments. */
+  nodeArguments?: string[]
+  env?: Record<string, string>
+}
+
+/** A line of the daemon's log. */
+export type Line = Record<string, unknown> & { msg?: string; role?: string }
+
+export class Daemon {
+  readonly lines: Line[] = []
+  readonly dataDir: string
+  readonly #options: DaemonOptions
+  #child: ChildProcess | undefined
+  #exited: Promise<{ code: number | null; signal: string | null }> | undefined
+  #watchers: (() => void)[] = []
+  http = ''
+  admin = ''
+  /** Kept through restarts, so that clients find the daemon again. */
+  #port = 0
+
+  private constructor(dataDir: string, options: DaemonOptions) {
+    this.dataDir = dataDir
+    this.#options = options
+  }
+
+  /** A running daemon that ends, with its folder, when the test does. */
+  static async start(t: TestContext, options: DaemonOptions = {}): Promise<Daemon> {
+    const dataDir = options.dataDir ?? (await temporaryFolder(t))
+    const daemon = new Daemon(dataDir, options)
+    t.after(() => daemon.end())
+    await daemon.launch()
+    return daemon
+  }
+
+  /** A daemon that is expected to end by itself: resolves with how it ended. */
+  static async run(t: TestContext, options: DaemonOptions = {}) {
+    const daemon = new Daemon(options.dataDir ?? (await temporaryFolder(t)), options)
+    t.after(() => daemon.end())
+    daemon.#spawn()
+    return { ...(await daemon.exited()), daemon }
+  }
+
+  get pid(): number {
+    return this.#child!.pid!
+  }
+
+  exited(): Promise<{ code: number | null; signal: string | null }> {
+    return this.#exited!
+  }
+
+  /** Starts the process (again) and waits until it is ready. */
+  async launch(): Promise<void> {
+    const from = this.lines.length
+    this.#spawn()
+    const ready = await this.line((line) => line.msg === 'ready' && line.role === 'primary', from)
+    this.http = String(ready.http)
+    this.admin = String(ready.admin)
+    this.#port = Number(new URL(this.http).port)
+  }
+
+  #spawn(): void {
+    const { config, nodeArguments = [], env } = this.#options
+    const settings = merge(
+      {
+        dataDir: this.dataDir,
+        http: { listen: `127.0.0.1:${this.#port}` },
+        admin: { listen: '127.0.0.1:0' },
+        cluster: { listeners: 2 },
+        log: { retention: { maxBytes: '256MiB' } },
+      },
+      config ?? {},
+    )
+    const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${flow(value)}`])
+    const child = spawn(process.execPath, [...nodeArguments, entry, 'start', ...sets], {
+      cwd: this.dataDir,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    let rest = ''
+    const read = (text: string) => {
+      rest += text
+      const lines = rest.split('\n')
+      rest = lines.pop()!
+      for (const line of lines) this.lines.push(parse(line))
+      this.#tell()
+    }
+    child.stdout.setEncoding('utf8').on('data', read)
+    child.stderr.setEncoding('utf8').on('data', read)
+    this.#exited = new Promise((resolve) => {
+      child.on('exit', (code, signal) => {
+        resolve({ code, signal })
+        this.#child = undefined
+        this.#tell()
+      })
+    })
+  }
+
+  /** Waits for a line of the log. Rejects when the daemon ends without it. */
+  async line(matches: (line: Line) => boolean, from = 0): Promise<Line> {
+    for (;;) {
+      const found = this.lines.slice(from).find(matches)
+      if (found !== undefined) return found
+      if (this.#child === undefined) throw new Error(`the daemon ended:\n${this.tail()}`)
+      await new Promise<void>((resolve) => this.#watchers.push(resolve))
+    }
+  }
+
+  tail(): string {
+    return this.lines
+      .slice(-30)
+      .map((line) => JSON.stringify(line))
+      .join('\n')
+  }
+
+  #tell(): void {
+    for (const watcher of this.#watchers.splice(0)) watcher()
+  }
+
+  async status(): Promise<Status> {
+    const response = await fetch(`${this.http}/v1/status`)
+    if (!response.ok) throw new Error(`status ${response.status}: ${await response.text()}`)
+    return (await response.json()) as Status
+  }
+
+  async get(path: string): Promise<any> {
+    const response = await fetch(this.http + path)
+    if (!response.ok) throw new Error(`${path} ${response.status}: ${await response.text()}`)
+    return response.json()
+  }
+
+  post(body: Uint8Array | string, headers: Record<string, string> = {}): Promise<Response> {
+    return fetch(`${this.http}/v1/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-protobuf', ...headers },
+      body: body as never,
+    })
+  }
+
+  /** Polls the status until it is as wanted. */
+  async until(condition: (status: Status) => boolean, timeoutMs = 30_000): Promise<Status> {
+    const deadline = Date.now() + timeoutMs
+    let last: Status | Error | undefined
+    for (;;) {
+      try {
+        last = await this.status()
+        if (condition(last)) return last
+      } catch (error) {
+        last = error as Error
+      }
+      if (Date.now() > deadline) {
+        const shown = last instanceof Error ? last.message : JSON.stringify(last)
+        throw new Error(`waited ${timeoutMs} ms in vain; last: ${shown}\n${this.tail()}`)
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
+  /** Waits until these many events are counted and nothing waits. */
+  processed(events: number, timeoutMs?: number): Promise<Status> {
+    return this.until((status) => status.processed.events >= events && status.lag.events === 0, timeoutMs)
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal)
+  }
+
+  /** Ends it as an operator would. */
+  async stop(): Promise<{ code: number | null; signal: string | null }> {
+    this.signal('SIGTERM')
+    return this.exited()
+  }
+
+  /** Kills the primary and every worker at once. */
+  async killAll(): Promise<void> {
+    const pids = this.#child === undefined ? [] : [this.pid, ...(await childrenOf(this.pid))]
+    for (const pid of pids) killQuietly(pid)
+    await this.exited()
+  }
+
+  /** For `after`: whatever is left of it goes. */
+  async end(): Promise<void> {
+    if (this.#child !== undefined) await this.killAll()
+  }
+}
+
+/** Folder under the system's temporary one that goes with the test. */
+export async function temporaryFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
+  t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
+  return folder
+}
+
+/** Process ids of the direct children of a process (Linux). */
+export async function childrenOf(pid: number): Promise<number[]> {
+  const children: number[] = []
+  for (const name of await readdir('/proc')) {
+    if (!/^[0-9]+$/.test(name)) continue
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '')
+    const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]
+    if (Number(parent) === pid) children.push(Number(name))
+  }
+  return children
+}
+
+export function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+export type EventProperties = millrace.v1.Event.$Properties
+
+/** The bytes of a frame of these events. */
+export function frame(...events: Partial<EventProperties>[]): Buffer {
+  const whole = events.map((event) => ({ source: 'test', type: 'test', ...event }))
+  return Buffer.from(millrace.v1.Frame.encode({ events: whole }).finish())
+}
+
+function flow(value: unknown): string {
+  return stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trim()
+}
+
+function parse(line: string): Line {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return { msg: line }
+  }
+}
+
+function merge(base: Record<string, any>, over: Record<string, any>): Record<string, any> {
+  const merged = { ...base }
+  for (const [key, value] of Object.entries(over)) {
+    const both = isMap(value) && isMap(base[key])
+    merged[key] = both ? merge(base[key], value) : value
+  }
+  return merged
+}
+
+function isMap(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { test } from 'node:test'
+
+const src = resolve(import.meta.dirname, '../../src')
+
+/** Layers from the top; a file may import from its own folder and from layers below its own. */
+const layers = [['index'], ['cli'], ['daemon'], ['ingest', 'processor', 'api'], ['results'], ['log']]
+const ground = ['config', 'telemetry', 'limits', 'errors', 'auth', 'answer']
+
+function layerOf(place: string): number {
+  const layer = layers.findIndex((names) => names.includes(place))
+  if (layer >= 0) return layer
+  assert.ok(ground.includes(place), `${place} has no place in the layers`)
+  return layers.length
+}
+
+function placeOf(file: string): string {
+  return relative(src, file).split('/')[0].replace(/\.ts$/, '')
+}
+
+test('imports point one way: cli -> daemon -> ingest, processor, api -> results -> log -> the ground', () => {
+  const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+  assert.ok(files.length > 30)
+  for (const name of files) {
+    const file = join(src, name)
+    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)) {
+      const from = placeOf(file)
+      const to = placeOf(resolve(dirname(file), path))
+      const allowed = from === to || layerOf(from) < layerOf(to) || layerOf(from) === layers.length
+      assert.ok(allowed, `${name} imports ${path}: ${from} may not use ${to}`)
+    }
+  }
+})

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Problem } from '../../src/errors.ts'
+import { Batcher, type Waiting } from '../../src/ingest/batcher.ts'
+import { SEGMENT_BODIES_MAX, SEGMENT_BYTES_TARGET } from '../../src/limits.ts'
+import { type Durability, LogFull, LogUnavailable, type LogWriter } from '../../src/log/log.ts'
+import type { Segment } from '../../src/log/segment.ts'
+
+/** A log whose appends end when the test says. */
+class HeldLog implements LogWriter {
+  readonly kind = 'held'
+  readonly writer = '0000000000000000'
+  readonly durability: Durability = 'buffered'
+  readonly segments: Segment[] = []
+  readonly #ends: { resolve: () => void; reject: (error: Error) => void }[] = []
+  append(segment: Segment): Promise<void> {
+    this.segments.push(segment)
+    return new Promise((resolve, reject) => this.#ends.push({ resolve, reject }))
+  }
+  end(error?: Error): void {
+    const next = this.#ends.shift()!
+    if (error === undefined) next.resolve()
+    else next.reject(error)
+  }
+  written() {
+    return { segments: 0, events: 0, bodies: 0, backlogBytes: 0 }
+  }
+  async close(): Promise<void> {}
+}
+
+const answers = () => {
+  const told: string[] = []
+  const waiting = (name: string): Waiting => ({
+    durable: () => void told.push(name),
+    refused: (problem: Problem) => void told.push(`${name}:${problem.code}`),
+  })
+  return { told, waiting }
+}
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+const body = (bytes = 8) => new Uint8Array(bytes).fill(7)
+
+test('nobody is answered before the log says durable', async () => {
+  const log = new HeldLog()
+  const batcher = new Batcher(log)
+  const { told, waiting } = answers()
+  batcher.add(body(), 1, '', 0, '', waiting('a'))
+  await turn()
+  await turn()
+  assert.equal(log.segments.length, 1)
+  assert.deepEqual(told, [])
+  log.end()
+  await turn()
+  assert.deepEqual(told, ['a'])
+})
+
+test('bodies of one turn share a segment, and those that come during a write share the next', async () => {
+  const log = new HeldLog()
+  const batcher = new Batcher(log)
+  const { told, waiting } = answers()
+  batcher.add(body(), 1, '', 0, '', waiting('a'))
+  batcher.add(body(), 2, '', 0, '', waiting('b'))
+  await turn()
+  batcher.add(body(), 3, 'p', 9, 'c', waiting('c'))
+  batcher.add(body(), 4, '', 0, '', waiting('d'))
+  await turn()
+  assert.deepEqual(
+    log.segments.map((segment) => segment.events),
+    [3],
+  )
+  log.end()
+  await turn()
+  assert.deepEqual(told, ['a', 'b'])
+  assert.deepEqual(
+    log.segments.map((segment) => segment.events),
+    [3, 7],
+  )
+  const [first] = log.segments[1].table()
+  assert.deepEqual(first, { start: 0, end: 8, events: 3, producer: 'p', sequence: 9, correlation: 'c' })
+})
+
+test('a full segment does not wait for the one before it', async () => {
+  const log = new HeldLog()
+  const batcher = new Batcher(log)
+  const { waiting } = answers()
+  batcher.add(body(SEGMENT_BYTES_TARGET), 1, '', 0, '', waiting('a'))
+  batcher.add(body(SEGMENT_BYTES_TARGET), 1, '', 0, '', waiting('b'))
+  for (let i = 0; i < SEGMENT_BODIES_MAX; i++) batcher.add(body(1), 1, '', 0, '', waiting('c'))
+  assert.deepEqual(
+    log.segments.map((segment) => segment.bodies),
+    [1, 1, SEGMENT_BODIES_MAX],
+  )
+})
+
+test('a refused segment refuses its bodies alone, with the code that fits', async () => {
+  const log = new HeldLog()
+  const batcher = new Batcher(log)
+  const { told, waiting } = answers()
+  batcher.add(body(), 1, '', 0, '', waiting('full'))
+  await turn()
+  batcher.add(body(), 1, '', 0, '', waiting('broken'))
+  log.end(new LogFull('no room'))
+  await turn()
+  batcher.add(body(), 1, '', 0, '', waiting('good'))
+  log.end(new LogUnavailable('disk'))
+  await turn()
+  log.end()
+  await turn()
+  assert.deepEqual(told, ['full:backlog-full', 'broken:log-unavailable', 'good'])
+})
+
+test('drained resolves when the last answer is out', async () => {
+  const log = new HeldLog()
+  const batcher = new Batcher(log)
+  const { told, waiting } = answers()
+  batcher.add(body(), 1, '', 0, '', waiting('a'))
+  const drained = batcher.drained().then(() => told.push('drained'))
+  await turn()
+  batcher.add(body(), 1, '', 0, '', waiting('b'))
+  log.end()
+  await turn()
+  log.end()
+  await drained
+  assert.deepEqual(told, ['a', 'b', 'drained'])
+})

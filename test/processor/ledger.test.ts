@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { LEDGER_INTERVALS_MAX, PRODUCER_INTERVALS_MAX } from '../../src/limits.ts'
+import { Claims, Ledger, type LedgerBatch } from '../../src/processor/ledger.ts'
+
+/** What a store keeps of a ledger. */
+class Stored implements LedgerBatch {
+  readonly entries = new Map<string, Buffer>()
+  putLedger(key: string, value: Buffer): void {
+    this.entries.set(key, value)
+  }
+  removeLedger(key: string): void {
+    this.entries.delete(key)
+  }
+}
+
+function claimAndCount(ledger: Ledger, stored: Stored, producer: string, sequence: number): boolean {
+  const claims = new Claims()
+  const fresh = ledger.claimBody(producer, sequence, 1, claims)
+  ledger.count([claims], stored)
+  return fresh
+}
+
+test('a second copy is not claimed, before the commit and after it', () => {
+  const ledger = new Ledger()
+  const claims = new Claims()
+  assert.equal(ledger.claimSegment('a', 0, claims), true)
+  assert.equal(ledger.claimSegment('a', 0, claims), false)
+  assert.equal(ledger.claimBody('p', 7, 1, claims), true)
+  assert.equal(ledger.claimBody('p', 7, 1, claims), false)
+  ledger.count([claims], new Stored())
+  assert.equal(ledger.claimSegment('a', 0, new Claims()), false)
+  assert.equal(ledger.claimBody('p', 7, 1, new Claims()), false)
+})
+
+test('what was claimed and never committed is new to the next process', () => {
+  const stored = new Stored()
+  const ledger = new Ledger()
+  const committed = new Claims()
+  ledger.claimBody('p', 1, 1, committed)
+  ledger.claimBody('p', 2, 1, new Claims())
+  ledger.count([committed], stored)
+  const next = new Ledger(stored.entries)
+  assert.equal(next.claimBody('p', 1, 1, new Claims()), false)
+  assert.equal(next.claimBody('p', 2, 1, new Claims()), true)
+})
+
+test('copies in any order and through restarts count once', () => {
+  const sends = fc.array(fc.tuple(fc.constantFrom('p', 'q'), fc.nat(30), fc.boolean()), { maxLength: 200 })
+  fc.assert(
+    fc.property(sends, (all) => {
+      const stored = new Stored()
+      let ledger = new Ledger()
+      const seen = new Set<string>()
+      for (const [producer, sequence, restart] of all) {
+        if (restart) ledger = new Ledger(stored.entries)
+        const identity = `${producer}:${sequence}`
+        assert.equal(claimAndCount(ledger, stored, producer, sequence), !seen.has(identity))
+        seen.add(identity)
+      }
+    }),
+  )
+})
+
+test('a producer of random sequences takes bounded memory, and its newest bodies still count once', () => {
+  const stored = new Stored()
+  const ledger = new Ledger()
+  const sent: number[] = []
+  for (let i = 0; i < 4 * PRODUCER_INTERVALS_MAX; i++) {
+    const sequence = (i * 2_654_435_761) % 2 ** 50
+    sent.push(sequence)
+    assert.equal(claimAndCount(ledger, stored, 'p', sequence), true, 'nothing new is taken for old')
+  }
+  for (const sequence of sent.slice(-PRODUCER_INTERVALS_MAX)) {
+    assert.equal(claimAndCount(ledger, stored, 'p', sequence), false)
+  }
+  const bytes = [...stored.entries.values()].reduce((sum, value) => sum + value.length, 0)
+  assert.ok(bytes < 2 * PRODUCER_INTERVALS_MAX * 20, `${bytes} bytes are stored`)
+  const restarted = new Ledger(stored.entries)
+  assert.equal(claimAndCount(restarted, stored, 'p', sent.at(-1)!), false)
+})
+
+test('idle producers and finished writers leave the ledger and the store', () => {
+  const stored = new Stored()
+  const ledger = new Ledger()
+  const claims = new Claims()
+  ledger.claimSegment('w1', 0, claims)
+  ledger.claimBody('idle', 0, 1000, claims)
+  ledger.claimBody('busy', 0, 2000, claims)
+  ledger.count([claims], stored)
+  ledger.forgetWriter('w1')
+  assert.equal(ledger.forgetProducers(1500), 1)
+  ledger.count([], stored)
+  assert.deepEqual([...stored.entries.keys()], ['p:busy'])
+})
+
+test('many producers of random sequences take bounded memory together: the idlest are forgotten', () => {
+  const stored = new Stored()
+  const ledger = new Ledger()
+  const producers = Math.ceil(LEDGER_INTERVALS_MAX / 4096) + 2
+  for (let p = 0; p < producers; p++) {
+    const claims = new Claims()
+    for (let n = 0; n < 4096; n++) ledger.claimBody(`p${p}`, n * 2, p + 1, claims)
+    ledger.count([claims], stored)
+  }
+  assert.equal(ledger.overfull, true)
+  assert.equal(ledger.forgetProducers(0), 3)
+  assert.equal(ledger.overfull, false)
+  assert.equal(claimAndCount(ledger, stored, `p${producers - 1}`, 0), false, 'the newest are remembered')
+  assert.equal(stored.entries.has('p:p0'), false)
+})

@@ -15,6 +15,8 @@ export const STRING_BYTES_MAX = 1024
 export const ATTRIBUTE_NAME_BYTES_MAX = 64
 /** Most attributes of one event. */
 export const ATTRIBUTES_PER_EVENT_MAX = 64
+/** Deepest unknown field of a frame, in messages and groups; protobuf decoders stop at the same. */
+export const FIELD_DEPTH_MAX = 100
 /** Longest `millrace-producer`, bytes. */
 export const PRODUCER_BYTES_MAX = 128
 /** Longest correlation id that is carried through, bytes. */
@@ -28,6 +30,8 @@ export const IN_FLIGHT_BYTES_MAX = 32 * MiB
 export const SEGMENT_BYTES_TARGET = 1 * MiB
 /** Most bodies in one segment: bounds the body table and the time one group commit keeps its answers. */
 export const SEGMENT_BODIES_MAX = 8192
+/** Memory that a listener keeps for turning JSON into frames, bytes; what one large body needed beyond is freed. */
+export const CONVERTED_BYTES_KEPT_MAX = 1 * MiB
 
 // --- The embedded log ---------------------------------------------------------------------------------
 
@@ -59,6 +63,10 @@ export const COMMIT_INTERVAL_MS_MIN = 10
 export const STORE_FREE_BYTES_MIN = 32 * MiB
 /** Merged rows kept in memory between commits, before the least recent half is let go. */
 export const MERGED_ROWS_MAX = 262_144
+/** Buckets of quantile sketches kept in memory between commits, before rows are let go: 12 bytes each. */
+export const MERGED_BUCKETS_MAX = 4_194_304
+/** Rows that a thread's table keeps room for between tasks; one that grew beyond it for a task shrinks again. */
+export const FOLD_ROWS_KEPT_MAX = 65_536
 
 // --- The ledger ---------------------------------------------------------------------------------------
 
@@ -68,6 +76,15 @@ export const PRODUCERS_MAX = 100_000
 export const PRODUCER_INTERVALS_MAX = 4096
 /** Intervals remembered for all producers together (16 bytes each); past it the idlest producers are forgotten. */
 export const LEDGER_INTERVALS_MAX = 4_000_000
+
+// --- The results store --------------------------------------------------------------------------------
+
+/** Processes and threads that read the store at once; LMDB keeps a table of this size. */
+export const STORE_READERS_MAX = 1024
+/** Bytes of key parts in a row's key: LMDB takes keys of up to 1978 bytes, and a hash and a window follow. */
+export const KEY_BYTES_MAX = 1800
+/** Rows of a measure that is no longer configured, removed in one commit: small, for others wait behind it. */
+export const REMOVED_ROWS_PER_COMMIT = 2000
 
 // --- Queries ------------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ export interface Questions {
 export type Question = keyof Questions
 
 export type Message =
+  /** A worker listens now: what was sent before would be lost. */
+  | { type: 'hello' }
   | { type: 'start'; role: RoleName; config: Config }
   | { type: 'ready' }
   /** A worker cannot go on. `final`: starting it again would not help. */

@@ -90,7 +90,9 @@ class Primary {
       started: (child) => {
         this.#conversations.set(child, new Conversation(child.link, { daemon: () => this.#report() }))
         child.onExit(() => this.#conversations.delete(child))
-        child.link.send({ type: 'start', role, config: this.#config })
+        child.link.onMessage((message) => {
+          if (message.type === 'hello') child.link.send({ type: 'start', role, config: this.#config })
+        })
       },
       gaveUp: (reason) => this.#end({ reason }),
     })

@@ -9,12 +9,11 @@ import { RoleRunner } from './worker.ts'
 
 /**
  * True under a profiler that sees one process only: `clinic flame` (0x) starts node with `--prof` and forbids
- * forks. All roles then run in this process, and tasks are folded in its main thread.
+ * forks. All roles then run in this process, and tasks are folded in its main thread. Node's own `--cpu-prof` is
+ * inherited by forks and threads, and needs nothing of this.
  */
 export function isProfiled(): boolean {
-  return [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)].some(
-    (argument) => argument === '--prof' || argument === '--cpu-prof',
-  )
+  return [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)].includes('--prof')
 }
 
 /** Forks a worker. SIGKILL is its end in any case: it holds nothing that is not safe. */

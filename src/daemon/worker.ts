@@ -29,6 +29,7 @@ export class RoleRunner {
       if (message.type === 'start') void this.#start(message)
       else if (message.type === 'drain') void this.drain()
     })
+    link.send({ type: 'hello' })
   }
 
   /** Finishes what was begun, then ends. */

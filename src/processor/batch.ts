@@ -18,17 +18,20 @@ export class Batch {
   /** Set once the pool has folded it; undefined also where there was nothing to fold. */
   delta: ArrayBuffer | undefined
   folded = false
-  #frames: Uint8Array
+  #frames: Uint8Array<SharedArrayBuffer>
   #bytes = 0
   #runs: number[] = []
 
-  /** Takes over `frames`, to be filled. */
-  constructor(frames: ArrayBuffer) {
+  /** Fills `frames`, or a larger buffer in its place. */
+  constructor(frames: SharedArrayBuffer) {
     this.#frames = new Uint8Array(frames)
   }
 
   get bytes(): number {
     return this.#bytes
+  }
+  get frames(): SharedArrayBuffer {
+    return this.#frames.buffer
   }
   get empty(): boolean {
     return this.lanes.size === 0
@@ -74,7 +77,7 @@ export class Batch {
     if (frames.length === 0) return
     const end = this.#bytes + frames.length
     if (end > this.#frames.length) {
-      const grown = new Uint8Array(Math.max(end, this.#frames.length * 2))
+      const grown = new Uint8Array(new SharedArrayBuffer(Math.max(end, this.#frames.length * 2)))
       grown.set(this.#frames.subarray(0, this.#bytes))
       this.#frames = grown
     }
@@ -85,10 +88,10 @@ export class Batch {
     else runs.push(end, receivedAt)
   }
 
-  /** The bytes to fold. The batch gives its buffer away with them. */
+  /** The bytes to fold: shared with the thread, and not to be touched until it is done. */
   task(): Task {
     return {
-      frames: this.#frames.buffer as ArrayBuffer,
+      frames: this.#frames.buffer,
       bytes: this.#bytes,
       runs: Float64Array.from(this.#runs),
     }
@@ -97,14 +100,14 @@ export class Batch {
 
 /** Buffers of TASK_BYTES_TARGET and a little more, used again and again. */
 export class Buffers {
-  #free: ArrayBuffer[] = []
+  #free: SharedArrayBuffer[] = []
 
-  take(): ArrayBuffer {
-    return this.#free.pop() ?? new ArrayBuffer(TASK_BYTES_TARGET * 2)
+  take(): SharedArrayBuffer {
+    return this.#free.pop() ?? new SharedArrayBuffer(TASK_BYTES_TARGET * 2)
   }
 
   /** Keeps those of the usual size; larger ones, made for a large body, are let go. */
-  give(buffer: ArrayBuffer): void {
+  give(buffer: SharedArrayBuffer): void {
     if (buffer.byteLength === TASK_BYTES_TARGET * 2) this.#free.push(buffer)
   }
 }

@@ -8,7 +8,7 @@ import { type Done, Runner, type Task } from './runner.ts'
 export interface Pool {
   /** Tasks that may be handed out before the first of them is back. */
   readonly tasksMax: number
-  /** Takes over `task.frames`; it comes back with the delta. */
+  /** `task.frames` is shared, and not to be changed until this resolves. */
   run(task: Task): Promise<Done>
   close(): Promise<void>
 }
@@ -33,7 +33,7 @@ export function openPool(threads: number, measures: Measure[]): Pool {
   })
   return {
     tasksMax,
-    run: (task) => piscina.run(task, { transferList: [task.frames] }),
+    run: (task) => piscina.run(task),
     close: () => piscina.close({ force: true }),
   }
 }

@@ -62,6 +62,7 @@ export class Processor {
   #commitStartedAt = 0
   #commits = 0
   #forgotAt = 0
+  #spaceSeenAt = Number.NEGATIVE_INFINITY
   #submitScheduled = false
   #failure: Error | undefined
   /** Called whenever some stage has moved. */
@@ -131,14 +132,15 @@ export class Processor {
     this.#folding.push(batch)
     if (batch.bytes === 0) {
       batch.folded = true
+      this.#buffers.give(batch.frames)
       this.#merge()
       return
     }
     this.#parts.pool.run(batch.task()).then(
-      ({ delta, frames }) => {
+      ({ delta }) => {
         batch.delta = delta
         batch.folded = true
-        this.#buffers.give(frames)
+        this.#buffers.give(batch.frames)
         this.#merge()
       },
       (error: Error) => this.#fail(error),
@@ -238,8 +240,10 @@ export class Processor {
   /** Waits while the disk is too full to write the store. */
   async #space(): Promise<void> {
     const { config, logger } = this.#parts
+    if (performance.now() - this.#spaceSeenAt < SPACE_INTERVAL_MS) return
     for (let told = false; ; told = true) {
       const { bavail, bsize } = await statfs(config.dataDir)
+      this.#spaceSeenAt = performance.now()
       if (bavail * bsize >= STORE_FREE_BYTES_MIN) return
       if (!told) logger.error({ free: bavail * bsize }, 'the disk is full: commits wait until there is room')
       await new Promise((resolve) => setTimeout(resolve, SPACE_INTERVAL_MS))

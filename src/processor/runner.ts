@@ -6,15 +6,14 @@ import { Fold } from './fold.ts'
 
 /** A run of frames to fold. `runs` holds pairs: where a run ends in `frames`, and its time of receipt in Unix ms. */
 export interface Task {
-  frames: ArrayBuffer
+  frames: SharedArrayBuffer
   bytes: number
   runs: Float64Array
 }
 
-/** The effects of a task, and its buffer back for the next one. */
+/** The effects of a task. */
 export interface Done {
   delta: ArrayBuffer
-  frames: ArrayBuffer
 }
 
 /** Folds tasks one after the other; the same in a thread and in the one process of a profiled run. */
@@ -27,18 +26,18 @@ export class Runner {
 
   run(task: Task): Done {
     const frames = new Uint8Array(task.frames, 0, task.bytes)
-    return { delta: this.#fold.task(frames, task.runs), frames: task.frames }
+    return { delta: this.#fold.task(frames, task.runs) }
   }
 }
 
 let runner: Runner | undefined
 
-/** Piscina's entry: the buffers move between the threads, they are not copied. */
+/** Piscina's entry: frames are shared, the delta moves; neither is copied. */
 export default function run(task: Task): Done {
   runner ??= new Runner((workerData as { measures: Measure[] }).measures)
   const done = runner.run(task)
   return move({
-    [transferableSymbol]: [done.delta, done.frames],
+    [transferableSymbol]: [done.delta],
     [valueSymbol]: done,
   } as never) as unknown as Done
 }

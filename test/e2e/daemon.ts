@@ -31,6 +31,8 @@ export interface DaemonOptions {
   /** Node's own arguments. */
   nodeArguments?: string[]
   env?: Record<string, string>
+  /** A file to stand for /proc/sys/kernel/random/boot_id: the daemon believes that the machine was started anew. */
+  bootId?: string
 }
 
 /** A line of the daemon's log. */
@@ -89,7 +91,7 @@ export class Daemon {
   }
 
   #spawn(): void {
-    const { config, nodeArguments = [], env } = this.#options
+    const { config, nodeArguments = [], env, bootId } = this.#options
     const settings = merge(
       {
         dataDir: this.dataDir,
@@ -101,7 +103,11 @@ export class Daemon {
       config ?? {},
     )
     const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${flow(value)}`])
-    const child = spawn(process.execPath, [...nodeArguments, entry, 'start', ...sets], {
+    const command = [process.execPath, ...nodeArguments, entry, 'start', ...sets]
+    // A private mount namespace; sh is replaced by the daemon, so that its process id is the child's.
+    const mounted = `mount --bind '${bootId}' /proc/sys/kernel/random/boot_id && exec "$@"`
+    const [program, ...words] = bootId === undefined ? command : ['unshare', '-m', 'sh', '-c', mounted, 'sh', ...command]
+    const child = spawn(program, words, {
       cwd: this.dataDir,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,399 @@
+// The results store: an LMDB environment in the data directory. One process owns and writes it, any number read it.
+//
+//   owner    the epoch: a number that each owner raises; a commit names it and is refused when it has changed
+//   meta     positions, counters, measures (progress.ts, catalogue.ts), by string key
+//   ledger   what was counted, by string key
+//   rows     aggregates (keys.ts, row.ts)
+//
+// A commit is one conditional block of lmdb-js: all its writes are queued before its transaction can end, and LMDB
+// makes a transaction's writes to all databases visible, and after a crash present, together or not at all. A commit
+// is visible first and on disk a little later (lmdb-js overlaps syncing); a crash of the process loses neither, a
+// power cut takes the store back to a commit that was flushed.
+//
+// The map grows by itself, in readers too, so no size has to be foreseen.
+
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Database, open, type RootDatabase } from 'lmdb'
+import type { Measure } from '../config/config.ts'
+import { REMOVED_ROWS_PER_COMMIT, STORE_READERS_MAX } from '../limits.ts'
+import { assign, type Entry, readCatalogue, removedKey } from './catalogue.ts'
+import { after, MEASURE_BYTES } from './keys.ts'
+
+const FORMAT = 'millrace results 1'
+const FOLDER = 'results'
+const STRING_KEY_BYTES_MAX = 1024
+/** At the head of the file, behind the header of its first page (MDB_MAGIC in LMDB's mdb.c). */
+const LMDB_MAGIC = 0xbeefc0de
+const LMDB_MAGIC_AT = 24
+
+export interface StoreOptions {
+  readOnly?: boolean
+  /** Trust only what was flushed, as after a power cut: for data directories copied from a running system. */
+  safeRestore?: boolean
+  /** What is to be counted; for owners. */
+  measures?: readonly Measure[]
+  /** Told in a sentence what happens to rows of measures that are no longer configured. */
+  onNote?: (note: string) => void
+}
+
+/** Another process has taken the store over: this one must stop. */
+export class Fenced extends Error {
+  override name = 'Fenced'
+}
+
+/** The store cannot be used: damaged, or of another version. */
+export class StoreError extends Error {
+  override name = 'StoreError'
+}
+
+/** What a commit can do. Buffers must not be changed until it has resolved. */
+export interface StoreBatch {
+  putMeta(key: string, value: Buffer): void
+  removeMeta(key: string): void
+  putLedger(key: string, value: Buffer): void
+  removeLedger(key: string): void
+  putRow(key: Buffer, value: Buffer): void
+  removeRow(key: Buffer): void
+}
+
+/** The rows as of one moment. To be ended with `done`, soon: the store cannot reuse space while it is held. */
+export interface Snapshot {
+  /** Rows with start <= key < end, in order. */
+  range(start: Buffer, end: Buffer): Iterable<{ key: Buffer; value: Buffer }>
+  done(): void
+}
+
+interface Opened {
+  root: RootDatabase<Buffer, string>
+  owner: Database<Buffer, string>
+  meta: Database<Buffer, string>
+  ledger: Database<Buffer, string>
+  rows: Database<Buffer, Buffer>
+}
+
+/**
+ * Opens the store below `dir`. With `readOnly` it may not exist yet: it then reads as empty until an owner has made
+ * it (`present` tells). Throws StoreError where it is damaged or of another version.
+ */
+export async function openStore(dir: string, options: StoreOptions = {}): Promise<Store> {
+  return new Store(join(dir, FOLDER), options)
+}
+
+export class Store {
+  readonly #path: string
+  readonly #options: StoreOptions
+  #root: RootDatabase<Buffer, string> | undefined
+  #opened: Opened | undefined
+  #closed = false
+  #flushed: Promise<unknown> = Promise.resolve()
+  #removing: Promise<void> = Promise.resolve()
+
+  constructor(path: string, options: StoreOptions) {
+    this.#path = path
+    this.#options = options
+    this.#open()
+  }
+
+  /** False while a store opened for reading does not exist. */
+  get present(): boolean {
+    return this.#open() !== undefined
+  }
+
+  // --- Reading ------------------------------------------------------------------------------------------
+
+  getMeta(key: string): Buffer | undefined {
+    return this.#open()?.meta.get(key)
+  }
+
+  /** The entries of meta whose key starts with `prefix`. */
+  metaRange(prefix: string): Iterable<[key: string, value: Buffer]> {
+    return entries(this.#open()?.meta, prefix)
+  }
+
+  /** All of the ledger. */
+  ledger(): Iterable<[key: string, value: Buffer]> {
+    return entries(this.#open()?.ledger, '')
+  }
+
+  getRow(key: Buffer): Buffer | undefined {
+    return this.#open()?.rows.get(key)
+  }
+
+  snapshot(): Snapshot {
+    const rows = this.#open()?.rows
+    if (rows === undefined) return { range: () => [], done: () => {} }
+    rows.resetReadTxn()
+    const transaction = rows.useReadTransaction()
+    return {
+      range: (start, end) => rows.getRange({ start, end, transaction }),
+      done: () => transaction.done(),
+    }
+  }
+
+  /** The measures that are counted, with the ids of their rows. */
+  measures(): Entry[] {
+    return readCatalogue(this).measures
+  }
+
+  // --- Owning -------------------------------------------------------------------------------------------
+
+  /**
+   * Makes this process the owner, durably: commits of any former owner are refused from then on. Gives the
+   * configured measures their ids, and starts removing the rows of others. Resolves to the epoch to commit under.
+   */
+  async takeOwnership(): Promise<number> {
+    const { root, owner, meta } = this.#writable()
+    const { measures = [], onNote } = this.#options
+    const taken = root.transactionSync(() => {
+      const epoch = (owner.getEntry('epoch')?.version ?? 0) + 1
+      owner.putSync('epoch', Buffer.from(String(epoch)), epoch)
+      const { puts, removals, gone } = assign(this, measures)
+      for (const key of removals) meta.removeSync(key)
+      for (const [key, value] of puts) meta.putSync(key, value)
+      return { epoch, gone }
+    })
+    await root.flushed
+    for (const { measure } of taken.gone) {
+      onNote?.(
+        `measure ${measure.name} was changed or is no longer configured: its old rows are being removed`,
+      )
+    }
+    this.#removing = this.#removeOldRows(taken.epoch)
+    return taken.epoch
+  }
+
+  /**
+   * Calls `write`, and commits what it put and removed, all or nothing. Resolves when that is visible to every
+   * reader. Rejects with Fenced when `epoch` is not the store's any more; when `write` throws, nothing is written.
+   */
+  async commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
+    const opened = this.#writable()
+    const queue = new Queue(opened)
+    write(queue)
+    const committed = opened.owner.ifVersion('epoch', epoch, () => queue.run()) as Promise<boolean> & {
+      flushed?: Promise<unknown>
+    }
+    const { flushed } = committed
+    this.#flushed = Promise.all([this.#flushed, committed.then(() => flushed)])
+    this.#flushed.catch(() => {}) // whoever asks for it is told; the commit is told in any case
+    let owned: boolean
+    try {
+      owned = await committed
+    } catch (error) {
+      const cause = await (error as { commitError?: Promise<unknown> }).commitError?.catch((e) => e)
+      throw new StoreError(
+        `the results store ${this.#path} cannot be written: ${(cause as Error)?.message}`,
+        {
+          cause: cause ?? error,
+        },
+      )
+    }
+    if (!owned) throw new Fenced(`another process owns the results store ${this.#path} now`)
+  }
+
+  /** Resolves when every commit called so far is on disk. Rejects when one of them failed. */
+  async flushed(): Promise<void> {
+    await this.#flushed
+  }
+
+  /** Resolves when the rows of measures that are no longer configured are gone. */
+  async tidied(): Promise<void> {
+    await this.#removing
+  }
+
+  /** Resolves when all is flushed. Snapshots must be done. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#removing
+    await this.#flushed.catch(() => {})
+    await this.#root?.close()
+    this.#root = undefined
+    this.#opened = undefined
+  }
+
+  async #removeOldRows(epoch: number): Promise<void> {
+    const { rows } = this.#writable()
+    for (const { id, measure } of readCatalogue(this).removed) {
+      const start = Buffer.alloc(MEASURE_BYTES)
+      start.writeUInt16BE(id)
+      for (let removed = -1; removed !== 0; ) {
+        if (this.#closed) return
+        const keys = [...rows.getKeys({ start, end: after(start), limit: REMOVED_ROWS_PER_COMMIT })]
+        removed = keys.length
+        try {
+          await this.commit(epoch, (batch) => {
+            for (const key of keys) batch.removeRow(key)
+            if (removed === 0) batch.removeMeta(removedKey(id))
+          })
+        } catch (error) {
+          this.#options.onNote?.(
+            `removing the old rows of ${measure.name} stopped: ${(error as Error).message}`,
+          )
+          return
+        }
+      }
+      this.#options.onNote?.(`the old rows of measure ${measure.name} are removed`)
+    }
+  }
+
+  // --- Opening ------------------------------------------------------------------------------------------
+
+  #writable(): Opened {
+    const opened = this.#open()
+    if (opened === undefined || this.#options.readOnly)
+      throw new Error('the store was opened for reading only')
+    return opened
+  }
+
+  /** Undefined where there is nothing to read yet. */
+  #open(): Opened | undefined {
+    if (this.#opened !== undefined) return this.#opened
+    if (this.#closed) throw new Error('the store is closed')
+    const { readOnly = false, safeRestore } = this.#options
+    if (readOnly && !existsSync(join(this.#path, 'data.mdb'))) return undefined
+    this.#root ??= this.#environment(readOnly, safeRestore)
+    const root = this.#root
+    if (root === undefined) return undefined
+    const strings = { encoding: 'binary', create: !readOnly } as const
+    const meta = root.openDB<Buffer, string>('meta', strings)
+    const format = meta?.get('format')?.toString()
+    if (meta === undefined || (readOnly && format === undefined)) return undefined // its owner is still making it
+    if (format !== undefined && format !== FORMAT) {
+      this.#root = undefined
+      void root.close()
+      throw new StoreError(
+        `the results store ${this.#path} is of another version (${format}; this is ${FORMAT}): use the version ` +
+          'that made it, or start with another dataDir',
+      )
+    }
+    this.#opened = {
+      root,
+      meta,
+      owner: root.openDB<Buffer, string>('owner', { ...strings, useVersions: true }),
+      ledger: root.openDB<Buffer, string>('ledger', strings),
+      rows: root.openDB<Buffer, Buffer>('rows', { ...strings, keyEncoding: 'binary' }),
+    }
+    if (format === undefined) meta.putSync('format', Buffer.from(FORMAT)) // last: it says that all is there
+    return this.#opened
+  }
+
+  /** Undefined where the file is there and nothing in it yet. */
+  #environment(readOnly: boolean, safeRestore = false): RootDatabase<Buffer, string> | undefined {
+    const file = join(this.#path, 'data.mdb')
+    const bytes = existsSync(file) ? statSync(file).size : 0
+    if (readOnly && bytes === 0) return undefined
+    const damaged = (what: string, cause?: unknown) =>
+      new StoreError(
+        `the results store ${this.#path} is damaged (${what}): restore a copy of it, or start with another dataDir`,
+        { cause },
+      )
+    if (bytes > 0 && !isLmdb(file)) throw damaged('it is not an LMDB file')
+    let root: RootDatabase<Buffer, string>
+    try {
+      root = open<Buffer, string>({
+        path: this.#path,
+        readOnly,
+        encoding: 'binary',
+        maxDbs: 8,
+        maxReaders: STORE_READERS_MAX,
+        eventTurnBatching: false, // a commit's own `flushed` is right only without it
+        separateFlushed: true,
+        ...(safeRestore ? { safeRestore } : {}),
+      } as Parameters<typeof open>[0]) as RootDatabase<Buffer, string>
+    } catch (error) {
+      throw damaged((error as Error).message, error)
+    }
+    // A file shorter than its own account of itself would end the process when the missing part is read.
+    const { pageSize, lastPageNumber } = root.getStats() as { pageSize: number; lastPageNumber: number }
+    const size = statSync(file).size
+    if ((lastPageNumber + 1) * pageSize > size) {
+      void root.close()
+      throw damaged(`${size} bytes, where ${(lastPageNumber + 1) * pageSize} are expected`)
+    }
+    return root
+  }
+}
+
+/** lmdb-js ends the process when it is given anything else, so it is looked at before. */
+function isLmdb(file: string): boolean {
+  const head = Buffer.alloc(LMDB_MAGIC_AT + 4)
+  const fd = openSync(file, 'r')
+  try {
+    return readSync(fd, head) === head.length && head.readUInt32LE(LMDB_MAGIC_AT) === LMDB_MAGIC
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** A database of either kind of key. */
+interface Writes {
+  put(key: string | Buffer, value: Buffer): unknown
+  remove(key: string | Buffer): unknown
+}
+
+/** A commit's writes, so that nothing reaches lmdb-js unless all of them can. */
+class Queue implements StoreBatch {
+  readonly #opened: Opened
+  readonly #databases: Writes[] = []
+  readonly #keys: (string | Buffer)[] = []
+  readonly #values: (Buffer | undefined)[] = []
+
+  constructor(opened: Opened) {
+    this.#opened = opened
+  }
+
+  putMeta(key: string, value: Buffer): void {
+    this.#add(this.#opened.meta, checked(key), value)
+  }
+  removeMeta(key: string): void {
+    this.#add(this.#opened.meta, checked(key), undefined)
+  }
+  putLedger(key: string, value: Buffer): void {
+    this.#add(this.#opened.ledger, checked(key), value)
+  }
+  removeLedger(key: string): void {
+    this.#add(this.#opened.ledger, checked(key), undefined)
+  }
+  putRow(key: Buffer, value: Buffer): void {
+    this.#add(this.#opened.rows, key, value)
+  }
+  removeRow(key: Buffer): void {
+    this.#add(this.#opened.rows, key, undefined)
+  }
+
+  #add(database: Writes, key: string | Buffer, value: Buffer | undefined): void {
+    this.#databases.push(database)
+    this.#keys.push(key)
+    this.#values.push(value)
+  }
+
+  run(): void {
+    for (let i = 0; i < this.#keys.length; i++) {
+      const value = this.#values[i]
+      const key = this.#keys[i]
+      if (value === undefined) void this.#databases[i].remove(key)
+      else void this.#databases[i].put(key, value)
+    }
+  }
+}
+
+function checked(key: string): string {
+  if (key === '' || key.includes('\0') || Buffer.byteLength(key) > STRING_KEY_BYTES_MAX) {
+    throw new RangeError(`not a key for the store: ${JSON.stringify(key)}`)
+  }
+  return key
+}
+
+function* entries(
+  database: Database<Buffer, string> | undefined,
+  prefix: string,
+): Iterable<[string, Buffer]> {
+  if (database === undefined) return
+  const range = prefix === '' ? {} : { start: prefix }
+  for (const { key, value } of database.getRange(range)) {
+    if (!key.startsWith(prefix)) return
+    yield [key, value]
+  }
+}

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { EventEmitter } from 'node:events'
+import { type TestContext, test } from 'node:test'
+import { pino } from 'pino'
+import type { Message } from '../../src/daemon/link.ts'
+import { type Child, Slot } from '../../src/daemon/supervisor.ts'
+import { CRASHES_MAX, RESTART_MS_MAX, RESTART_MS_MIN } from '../../src/limits.ts'
+
+/** A child that does what the test says. */
+class FakeChild implements Child {
+  readonly pid = 1
+  readonly sent: Message[] = []
+  readonly #events = new EventEmitter()
+  readonly link = {
+    send: (message: Message) => void this.sent.push(message),
+    onMessage: (listener: (message: Message) => void) => void this.#events.on('message', listener),
+    onClose: () => {},
+  }
+  kill(): void {}
+  onExit(listener: (code: number | null, signal: string | null) => void): void {
+    this.#events.on('exit', listener)
+  }
+  say(message: Message): void {
+    this.#events.emit('message', message)
+  }
+  exit(code: number | null, signal: string | null = null): void {
+    this.#events.emit('exit', code, signal)
+  }
+}
+
+function slot(t: TestContext) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
+  const children: FakeChild[] = []
+  const reasons: string[] = []
+  const made = new Slot({
+    role: 'processor',
+    logger: pino({ level: 'silent' }),
+    spawn: () => {
+      const child = new FakeChild()
+      children.push(child)
+      return child
+    },
+    started: () => {},
+    gaveUp: (reason) => reasons.push(reason),
+  })
+  made.start()
+  return { made, children, reasons }
+}
+
+test('a dead child is started again, each time after a longer wait', (t) => {
+  const { children } = slot(t)
+  let wait = RESTART_MS_MIN
+  for (let n = 1; n <= 10; n++) {
+    const child = children.at(-1)!
+    child.say({ type: 'ready' })
+    child.exit(null, 'SIGKILL')
+    t.mock.timers.tick(wait - 1)
+    assert.equal(children.length, n, 'not before its time')
+    t.mock.timers.tick(1)
+    assert.equal(children.length, n + 1)
+    wait = Math.min(wait * 2, RESTART_MS_MAX)
+  }
+})
+
+test('one that keeps ending by itself is given up, with the reason it gave', (t) => {
+  const { children, reasons } = slot(t)
+  for (let n = 0; n < CRASHES_MAX; n++) {
+    assert.deepEqual(reasons, [])
+    children.at(-1)!.say({ type: 'failed', reason: 'no store', final: false })
+    children.at(-1)!.exit(1)
+    t.mock.timers.tick(RESTART_MS_MAX)
+  }
+  assert.equal(reasons.length, 1)
+  assert.match(reasons[0], /processor ended 5 times.*no store/)
+  assert.equal(children.length, CRASHES_MAX)
+})
+
+test('kills from outside are no crash loop, crashes by signal are', (t) => {
+  const { children, reasons } = slot(t)
+  const die = (signal: string) => {
+    children.at(-1)!.say({ type: 'ready' })
+    children.at(-1)!.exit(null, signal)
+    t.mock.timers.tick(RESTART_MS_MAX)
+  }
+  for (let n = 0; n < 3 * CRASHES_MAX; n++) die('SIGKILL')
+  assert.deepEqual(reasons, [])
+  for (let n = 0; n < CRASHES_MAX; n++) {
+    die('SIGSEGV')
+  }
+  assert.match(reasons[0], /SIGSEGV/)
+})
+
+test('what starting again would not mend ends it at once', (t) => {
+  const { children, reasons } = slot(t)
+  children[0].say({ type: 'failed', reason: 'needs glibc 2.38', final: true })
+  children[0].exit(1)
+  assert.deepEqual(reasons, ['needs glibc 2.38'])
+})
+
+test('draining asks the child, waits for its end, and starts no other', async (t) => {
+  const { made, children } = slot(t)
+  const drained = made.drain()
+  assert.deepEqual(children[0].sent, [{ type: 'drain' }])
+  children[0].exit(0)
+  await drained
+  t.mock.timers.tick(RESTART_MS_MAX)
+  assert.equal(children.length, 1)
+})

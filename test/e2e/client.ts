@@ -1,0 +1,98 @@
+// A client as the promises ask for: numbered events with producer and sequence, and the same body again, through
+// whichever listener, until it is acknowledged.
+
+import { Agent, request } from 'node:http'
+import { type Daemon, frame } from './daemon.ts'
+import { generator, type Random } from './random.ts'
+
+const ANSWER_MS_MAX = 5_000
+const RETRY_MS = 5
+
+export class Client {
+  readonly name: string
+  /** Bodies acknowledged, the events in them, and the sum of the numbers that they carry. */
+  acked = 0
+  ackedEvents = 0
+  ackedSum = 0
+  retries = 0
+  #daemon: Daemon
+  readonly #data: Uint8Array
+  readonly #random: Omit<Random, 'seed'>
+  #agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  #stopped = false
+  #number = 0
+  #sequence = 0
+
+  /** Statuses other than 202 that were heard. */
+  readonly refusals = new Set<number>()
+
+  /** `bytes`: data carried by each event, beside its number. */
+  constructor(daemon: Daemon, name: string, seed: number, { bytes = 0 } = {}) {
+    this.#daemon = daemon
+    this.#data = new Uint8Array(bytes)
+    this.name = name
+    this.#random = generator(seed)
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  /** Sends to another daemon from now on: the same data directory, or what a power cut left of it. */
+  follow(daemon: Daemon): void {
+    this.#daemon = daemon
+  }
+
+  /** Sends until it is stopped; the last body is acknowledged too. May be called again. */
+  async run(): Promise<void> {
+    this.#stopped = false
+    for (; !this.#stopped; this.#sequence++) {
+      const numbers = Array.from({ length: this.#random.between(1, 20) }, () => this.#number++)
+      const data = this.#data
+      const body = frame(...numbers.map((value) => ({ subject: this.name, value, data, id: String(value) })))
+      await this.#deliver(body, this.#sequence)
+      this.acked++
+      this.ackedEvents += numbers.length
+      this.ackedSum += numbers.reduce((sum, value) => sum + value, 0)
+    }
+    this.#agent.destroy()
+    this.#agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  }
+
+  async #deliver(body: Buffer, sequence: number): Promise<void> {
+    for (;;) {
+      const status = await this.#post(body, sequence).catch(() => 0)
+      if (status === 202) return
+      this.refusals.add(status)
+      if (status >= 400 && status < 500 && status !== 429) throw new Error(`${this.name}: answered ${status}`)
+      this.retries++
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+    }
+  }
+
+  #post(body: Buffer, sequence: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const sent = request(
+        `${this.#daemon.http}/v1/events`,
+        {
+          method: 'POST',
+          agent: this.#agent,
+          headers: {
+            'content-type': 'application/x-protobuf',
+            'content-length': body.length,
+            'millrace-producer': this.name,
+            'millrace-sequence': sequence,
+          },
+        },
+        (response) => {
+          response.resume()
+          response.on('end', () => resolve(response.statusCode!))
+          response.on('error', reject)
+        },
+      )
+      sent.setTimeout(ANSWER_MS_MAX, () => sent.destroy(new Error('no answer')))
+      sent.on('error', reject)
+      sent.end(body)
+    })
+  }
+}

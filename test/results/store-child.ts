@@ -1,0 +1,40 @@
+// A process beside the test: `write DIR` commits without end, `read DIR` answers what it sees when asked.
+
+import { openStore } from '../../src/results/store.ts'
+
+const KEYS = 50
+const [, , what, dir] = process.argv
+
+async function write(): Promise<void> {
+  const store = await openStore(dir)
+  const epoch = await store.takeOwnership()
+  for (let n = Number(store.getMeta('position') ?? 0) + 1; ; n++) {
+    const value = Buffer.from(String(n))
+    await store.commit(epoch, (batch) => {
+      for (let k = 0; k < KEYS; k++)
+        batch.putRow(Buffer.of(0, 1, k), Buffer.concat([value, Buffer.alloc(200)]))
+      batch.putLedger('w:1', value)
+      batch.putMeta('position', value)
+    })
+  }
+}
+
+async function read(): Promise<void> {
+  const store = await openStore(dir, { readOnly: true })
+  const held = store.snapshot()
+  const count = (snapshot: ReturnType<typeof store.snapshot>) => {
+    let bytes = 0
+    for (const { value } of snapshot.range(Buffer.of(0), Buffer.of(0xff))) bytes += value.length
+    return bytes
+  }
+  process.on('message', () => {
+    const before = count(held)
+    held.done()
+    const now = store.snapshot()
+    process.send?.({ before, now: count(now) })
+    now.done()
+  })
+  process.send?.({ before: count(held) })
+}
+
+await (what === 'write' ? write() : read())

@@ -1,0 +1,290 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Measure } from '../../src/config/config.ts'
+import { rowKey } from '../../src/results/keys.ts'
+import { Fenced, openStore, type Store, StoreError, type StoreOptions } from '../../src/results/store.ts'
+import { atEnd, folder } from './folder.ts'
+
+const measure: Measure = {
+  name: 'm',
+  where: { type: '*' },
+  by: ['subject'],
+  value: 'value',
+  window: 'all',
+  quantiles: false,
+}
+const one = Buffer.from('1')
+
+async function opened(t: TestContext, path: string, options?: StoreOptions): Promise<Store> {
+  const store = await openStore(path, options)
+  atEnd(t, () => store.close())
+  return store
+}
+
+function child(t: TestContext, what: string, path: string): ChildProcess {
+  const process = fork(new URL('./store-child.js', import.meta.url), [what, path], { stdio: 'inherit' })
+  const ended = once(process, 'exit')
+  atEnd(t, () => {
+    process.kill('SIGKILL')
+    return ended
+  })
+  return process
+}
+
+function rows(store: Store): [string, string][] {
+  const snapshot = store.snapshot()
+  try {
+    const range = snapshot.range(Buffer.of(0), Buffer.of(0xff))
+    return [...range].map(({ key, value }) => [key.toString('hex'), value.toString().replace(/\0+$/, '')])
+  } finally {
+    snapshot.done()
+  }
+}
+
+test('a commit puts and removes in meta, ledger and rows, and is there after opening again', async (t) => {
+  const path = folder(t)
+  const store = await openStore(path)
+  const epoch = await store.takeOwnership()
+  await store.commit(epoch, (batch) => {
+    batch.putMeta('a:1', one)
+    batch.putMeta('a:2', one)
+    batch.putMeta('b', one)
+    batch.putLedger('w:1', one)
+    batch.putLedger('w:2', one)
+    batch.putRow(Buffer.of(0, 9), one)
+  })
+  await store.commit(epoch, (batch) => {
+    batch.removeMeta('a:2')
+    batch.removeLedger('w:1')
+    batch.removeLedger('never there')
+  })
+  await store.close()
+  const again = await opened(t, path, { readOnly: true })
+  assert.deepEqual([...again.metaRange('a:')], [['a:1', one]])
+  assert.deepEqual([...again.ledger()], [['w:2', one]])
+  assert.deepEqual(again.getRow(Buffer.of(0, 9)), one)
+  assert.equal(again.getMeta('none'), undefined)
+})
+
+test('whoever lost the store to another owner commits nothing more', async (t) => {
+  const path = folder(t)
+  const store = await opened(t, path)
+  const former = await store.takeOwnership()
+  const epoch = await store.takeOwnership()
+  assert.ok(epoch > former)
+  const refused = store.commit(former, (batch) => {
+    batch.putMeta('position', one)
+    batch.putRow(Buffer.of(0, 1), one)
+  })
+  await assert.rejects(refused, Fenced)
+  assert.equal(store.getMeta('position'), undefined)
+  assert.deepEqual(rows(store), [])
+  await store.commit(epoch, (batch) => batch.putMeta('position', one))
+  assert.deepEqual(store.getMeta('position'), one)
+})
+
+test('when the writing of a commit throws, nothing of it is written', async (t) => {
+  const store = await opened(t, folder(t))
+  const epoch = await store.takeOwnership()
+  const broken = store.commit(epoch, (batch) => {
+    batch.putRow(Buffer.of(0, 1), one)
+    batch.putMeta('', one)
+  })
+  await assert.rejects(broken, RangeError)
+  await store.commit(epoch, (batch) => batch.putMeta('position', one))
+  assert.deepEqual(rows(store), [])
+})
+
+test('flushed resolves after all commits that were called, not before', async (t) => {
+  const store = await opened(t, folder(t))
+  const epoch = await store.takeOwnership()
+  for (let n = 0; n < 20; n++) {
+    void store.commit(epoch, (batch) => {
+      for (let k = 0; k < 100; k++) batch.putRow(Buffer.of(0, k), Buffer.alloc(1000))
+      batch.putMeta('position', Buffer.from(String(n)))
+    })
+  }
+  await store.flushed()
+  assert.equal(store.getMeta('position')?.toString(), '19')
+})
+
+test('whenever the owner is killed, rows, ledger and position agree', async (t) => {
+  const path = folder(t)
+  const reader = await opened(t, path, { readOnly: true })
+  let seen = 0
+  for (let round = 0; round < 4; round++) {
+    const writer = child(t, 'write', path)
+    const ended = once(writer, 'exit')
+    const enough = seen + 20 + round * 7
+    while (seen < enough) {
+      await sleep(1)
+      seen = Number(reader.getMeta('position') ?? 0)
+      checkAgree(reader, seen, false)
+      assert.equal(writer.exitCode, null)
+    }
+    writer.kill('SIGKILL')
+    await ended
+    const position = Number(reader.getMeta('position'))
+    assert.ok(position >= seen)
+    checkAgree(reader, position, true)
+  }
+})
+
+/** `exactly`: the store does not move on while we look. */
+function checkAgree(store: Store, position: number, exactly: boolean): void {
+  const found = rows(store)
+  if (position === 0) return
+  assert.equal(found.length, 50)
+  assert.equal(new Set(found.map(([, value]) => value)).size, 1, 'rows of one commit')
+  const value = Number(found[0][1])
+  assert.ok(exactly ? value === position : value >= position)
+  if (exactly) assert.equal(Number([...store.ledger()][0][1]), position)
+}
+
+test('a reader that was first sees the store once its owner has made it, and makes nothing itself', async (t) => {
+  const path = folder(t)
+  const reader = await opened(t, path, { readOnly: true })
+  assert.equal(reader.present, false)
+  assert.equal(reader.getMeta('position'), undefined)
+  assert.deepEqual([...reader.metaRange(''), ...reader.ledger(), ...rows(reader), ...reader.measures()], [])
+  assert.equal(existsSync(`${path}/results`), false)
+  await assert.rejects(reader.takeOwnership(), /reading only/)
+
+  const writer = child(t, 'write', path)
+  while (reader.getMeta('position') === undefined) {
+    await sleep(1)
+    assert.equal(writer.exitCode, null)
+  }
+  assert.equal(reader.present, true)
+})
+
+test('a reader in another process goes on when the store grows far beyond what it mapped', async (t) => {
+  const path = folder(t)
+  const store = await opened(t, path)
+  const epoch = await store.takeOwnership()
+  await store.commit(epoch, (batch) => batch.putRow(Buffer.of(0, 0), Buffer.alloc(10)))
+  const reader = child(t, 'read', path)
+  assert.deepEqual(await once(reader, 'message').then(([message]) => message), { before: 10 })
+  const rowBytes = 100_000
+  for (let n = 0; n < 10; n++) {
+    await store.commit(epoch, (batch) => {
+      for (let k = 0; k < 40; k++) batch.putRow(Buffer.of(1, n, k), Buffer.alloc(rowBytes, 1))
+    })
+  }
+  reader.send('look')
+  const [seen] = await once(reader, 'message')
+  assert.deepEqual(seen, { before: 10, now: 10 + 400 * rowBytes })
+})
+
+test('a file that is not a store, is cut off or is of another version is refused with what to do', async (t) => {
+  const path = folder(t)
+  mkdirSync(`${path}/garbage/results`, { recursive: true })
+  writeFileSync(`${path}/garbage/results/data.mdb`, Buffer.alloc(64 * 1024, 'x'))
+  for (const readOnly of [true, false]) {
+    await assert.rejects(openStore(`${path}/garbage`, { readOnly }), (error: Error) => {
+      assert.ok(error instanceof StoreError)
+      assert.match(error.message, /garbage\/results is damaged.*another dataDir/s)
+      return true
+    })
+  }
+
+  const store = await openStore(`${path}/cut`)
+  const epoch = await store.takeOwnership()
+  await store.commit(epoch, (batch) => batch.putRow(Buffer.of(0, 1), Buffer.alloc(200_000)))
+  await store.close()
+  const file = `${path}/cut/results/data.mdb`
+  truncateSync(file, readFileSync(file).length - 150_000)
+  for (const readOnly of [true, false]) {
+    await assert.rejects(
+      openStore(`${path}/cut`, { readOnly }),
+      /damaged \(\d+ bytes, where \d+ are expected\)/,
+    )
+  }
+
+  const old = await openStore(`${path}/old`)
+  const oldEpoch = await old.takeOwnership()
+  await old.commit(oldEpoch, (batch) => batch.putMeta('format', Buffer.from('millrace results 0')))
+  await old.close()
+  for (const readOnly of [true, false]) {
+    await assert.rejects(
+      openStore(`${path}/old`, { readOnly }),
+      /another version \(millrace results 0; this is/,
+    )
+  }
+})
+
+test('a measure keeps its rows for as long as it means the same; the rows of others are removed', async (t) => {
+  const path = folder(t)
+  const notes: string[] = []
+  const take = async (measures: Measure[]) => {
+    const store = await openStore(path, { measures, onNote: (note) => notes.push(note) })
+    const epoch = await store.takeOwnership()
+    await store.tidied()
+    return { store, epoch }
+  }
+  const other: Measure = { ...measure, name: 'other', where: { type: 'a*', source: 'b' } }
+  const first = await take([measure, other])
+  const [{ id }, { id: otherId }] = first.store.measures()
+  assert.notEqual(id, otherId)
+  const keys = [id, otherId].flatMap((each) =>
+    [1, 2, 3].map((window) => rowKey(each, Buffer.from('k'), window)),
+  )
+  await first.store.commit(first.epoch, (batch) => {
+    for (const key of keys) batch.putRow(key, one)
+  })
+  await first.store.close()
+
+  // The other order, in the configuration and in `where`, is no change.
+  const second = await take([{ ...other, where: { source: 'b', type: 'a*' } }, measure])
+  assert.deepEqual(
+    second.store.measures().map((entry) => [entry.id, entry.measure.name]),
+    [
+      [otherId, 'other'],
+      [id, 'm'],
+    ],
+  )
+  assert.equal(rows(second.store).length, 6)
+  assert.deepEqual(notes, [])
+  await second.store.close()
+
+  const third = await take([{ ...measure, window: 60_000 }, other])
+  assert.notEqual(third.store.measures()[0].id, id)
+  assert.deepEqual(
+    rows(third.store).map(([key]) => key),
+    keys.slice(3).map((key) => key.toString('hex')),
+  )
+  assert.equal(notes.length, 2)
+  assert.match(notes[0], /measure m was changed/)
+  assert.match(notes[1], /old rows of measure m are removed/)
+  await third.store.close()
+
+  const fourth = await take([])
+  atEnd(t, () => fourth.store.close())
+  assert.deepEqual([rows(fourth.store), fourth.store.measures()], [[], []])
+})
+
+test('removing old rows goes on where a killed owner left it', async (t) => {
+  const path = folder(t)
+  const store = await openStore(path, { measures: [measure] })
+  const epoch = await store.takeOwnership()
+  const [{ id }] = store.measures()
+  await store.commit(epoch, (batch) => {
+    for (let n = 0; n < 5000; n++) batch.putRow(rowKey(id, Buffer.from('k'), n), one)
+  })
+  await store.close()
+  const interrupted = await openStore(path, { measures: [] })
+  await interrupted.takeOwnership()
+  await interrupted.close() // after one round of removing at most
+  const before = await openStore(path, { readOnly: true })
+  assert.ok(rows(before).length > 0)
+  await before.close()
+
+  const next = await opened(t, path, { measures: [] })
+  await next.takeOwnership()
+  await next.tidied()
+  assert.deepEqual(rows(next), [])
+})

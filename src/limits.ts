@@ -28,6 +28,8 @@ export const CORRELATION_BYTES_MAX = 128
 export const IN_FLIGHT_BYTES_MAX = 32 * MiB
 /** A segment is handed to the log when it has this many bytes of frames, even while nothing else waits. */
 export const SEGMENT_BYTES_TARGET = 1 * MiB
+/** Most that one body takes in a segment beside its frame: its entry in the body table with both names, bytes. */
+export const ENTRY_BYTES_MAX = 20 + PRODUCER_BYTES_MAX + CORRELATION_BYTES_MAX
 /** Most bodies in one segment: bounds the body table and the time one group commit keeps its answers. */
 export const SEGMENT_BODIES_MAX = 8192
 /** Memory that a listener keeps for turning JSON into frames, bytes; what one large body needed beyond is freed. */
@@ -96,6 +98,18 @@ export const QUERY_ROWS_PER_TURN = 1000
 /** Queries that one listener runs at once. Past it: 429. */
 export const QUERIES_MAX = 32
 
+// --- The configuration ----------------------------------------------------------------------------------
+
+/** Most listeners, and most threads of the pool: beyond it a number is a slip of the finger, not a machine. */
+export const LISTENERS_MAX = 256
+export const THREADS_MAX = 256
+/** Longest name of a measure, characters: it stands in addresses. */
+export const MEASURE_NAME_CHARACTERS_MAX = 64
+/** Most fields in a measure's `by`. */
+export const KEY_PARTS_MAX = 16
+/** Shortest `log.retention.maxAge` and `ledger.producerIdle`, milliseconds: less would forget what is still in use. */
+export const RETENTION_MS_MIN = 1_000
+
 // --- Life cycle ---------------------------------------------------------------------------------------
 
 /** From SIGTERM to the end, milliseconds; what is left then is cut off. */
@@ -106,3 +120,16 @@ export const RESTART_MS_MAX = 5_000
 /** A worker that ends this often within this time, without being killed from outside, is a crash loop. */
 export const CRASHES_MAX = 5
 export const CRASH_WINDOW_MS = 30_000
+
+// --- The command line -----------------------------------------------------------------------------------
+
+/** Bytes after which `millrace send` closes a body: far below the smallest usual `http.maxBody`, large enough to fly. */
+export const SEND_BODY_BYTES_TARGET = 512 * KiB
+/** Longest line or event that `millrace send` holds, bytes: no daemon takes a larger body than this. */
+export const SEND_PIECE_BYTES_MAX = IN_FLIGHT_BYTES_MAX
+/** Rows of a Parquet file that are decoded at once: a row group can be as large as the file. */
+export const PARQUET_ROWS_MAX = 500_000
+/** Different strings whose bytes `millrace send` remembers for a column; past it they are forgotten and begun anew. */
+export const STRINGS_REMEMBERED_MAX = 65_536
+/** Most requests that `millrace send` keeps in flight. */
+export const SEND_CONCURRENCY_MAX = 1024

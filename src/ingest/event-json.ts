@@ -161,7 +161,6 @@ function writeNanoseconds(out: FrameWriter, name: string, value: unknown, source
   }
   const seconds = Number(digits.slice(0, -9))
   const nanos = Number(digits.slice(-9))
-  if (seconds === 0 && nanos === 0) return
   if (!out.nanoseconds(TIME_UNIX_NANO_TAG, seconds, nanos)) throw refusal(`${name} is past 2^64 - 1`)
 }
 
@@ -224,13 +223,14 @@ function unknownName(name: string): Problem {
   return refusal(`unknown name ${shown(name)}${nearest === undefined ? '' : `, did you mean ${nearest}?`}`)
 }
 
-/** The known name that takes the fewest changes to reach, where they are few. */
+/** The known name that takes the fewest changes to reach, where they are few; case and _ do not count. */
 function nearestName(name: string): string | undefined {
   if (name.length > 24) return undefined
+  const letters = name.toLowerCase().replaceAll('_', '')
   let nearest: string | undefined
   let fewest = 3
   for (const known of names) {
-    const changes = distance(name.toLowerCase(), known.toLowerCase())
+    const changes = distance(letters, known.toLowerCase())
     if (changes < Math.min(fewest, known.length)) {
       nearest = known
       fewest = changes

@@ -88,7 +88,7 @@ export function faultOf(text: string): { at: number; expected: string } | undefi
   let expected = VALUE
   for (;;) {
     const kind = tokens.next()
-    if (kind === '!' && tokens.end > tokens.start) {
+    if (kind === '!' && tokens.end > tokens.start && mayBeString(expected)) {
       return { at: tokens.end, expected: 'the end of the string, or what may be in one,' }
     }
     if (kind === '' && expected === END) return undefined
@@ -110,6 +110,10 @@ export function faultOf(text: string): { at: number; expected: string } | undefi
       expected = kind === '{' ? NAME_OR_END : VALUE_OR_END
     } else return { at: tokens.start, expected }
   }
+}
+
+function mayBeString(expected: string): boolean {
+  return expected === VALUE || expected === VALUE_OR_END || expected === NAME || expected === NAME_OR_END
 }
 
 function afterValue(open: ('{' | '[')[]): string {

@@ -19,7 +19,7 @@
 // The rules: at least one event and at most EVENTS_PER_BODY_MAX; `source` and `type` not empty; strings, names
 // and the number of attributes within their limits, each occurrence; `value` finite, each occurrence.
 
-// Measured: 44M events/s of 53 bytes a core, 30M of 196 bytes, 24M of 118 bytes with two attributes.
+// Measured: 44M events/s of 53 bytes a core, 30M of 196 bytes, 22M of 118 bytes with two attributes.
 
 import { Problem } from '../errors.ts'
 import * as limits from '../limits.ts'

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { FOLD_ROWS_KEPT_MAX } from '../limits.ts'
 import { BUCKET_BYTES_MAX, COUNT_BYTES_MAX, encodeBuckets } from '../results/sketch.ts'
-import { Delta, MAX, MIN, STATS, WINDOW } from './delta.ts'
+import { CARRY, COUNT, Delta, MAX, MIN, STATS, SUM, WINDOW } from './delta.ts'
 import type { CompiledMeasure } from './measure.ts'
 
 const ROWS_MIN = 1024
@@ -19,6 +19,11 @@ export class Aggregates {
   /** Of the hash. Drawn at random, so that nobody can make keys that collide. */
   readonly #seed: number
   readonly #multiplier: number
+
+  readonly #starts: Int32Array
+  readonly #ends: Int32Array
+  readonly #windows: Float64Array
+  #frames: DataView = new DataView(new ArrayBuffer(0))
 
   #rows = 0
   #rowsMax!: number
@@ -44,7 +49,11 @@ export class Aggregates {
   #bucketNext!: Int32Array
   #rowBucket!: Int32Array
 
-  constructor() {
+  /** `starts`, `ends`: where each field of the event at hand stands; `windows`: where windows start. Shared. */
+  constructor(starts: Int32Array, ends: Int32Array, windows: Float64Array) {
+    this.#starts = starts
+    this.#ends = ends
+    this.#windows = windows
     const random = randomBytes(8)
     this.#seed = random.readInt32LE(0)
     this.#multiplier = random.readInt32LE(4) | 0x10000001
@@ -52,18 +61,21 @@ export class Aggregates {
     this.#makeBuckets(BUCKETS_MIN)
   }
 
+  /** What is folded from now on. */
+  begin(frames: DataView): void {
+    this.#frames = frames
+  }
+
   /**
-   * The row of an event, made if need be. Its key parts are the measure's fields, which stand in `frames` from
-   * starts[field] to ends[field]. They are hashed and compared in words of four bytes, the last of which may overlap
-   * the one before.
+   * The row of an event, made if need be. Its key parts are the measure's fields; its window starts at
+   * windows[window]. Parts are hashed and compared in words of four bytes, the last of which may overlap the one
+   * before.
    */
-  row(
-    measure: CompiledMeasure,
-    windowStart: number,
-    frames: DataView,
-    starts: Int32Array,
-    ends: Int32Array,
-  ): number {
+  row(measure: CompiledMeasure, window: number): number {
+    const frames = this.#frames
+    const starts = this.#starts
+    const ends = this.#ends
+    const windowStart = this.#windows[window]
     const { by, index } = measure
     const multiplier = this.#multiplier
     let hash = this.#seed ^ index ^ windowStart
@@ -89,7 +101,7 @@ export class Aggregates {
     }
     hash = Math.imul(hash, SPREAD)
     hash ^= hash >>> 15
-    if ((zeros & 0x80808080) !== 0) length = this.#escape(by, frames, starts, ends)
+    if ((zeros & 0x80808080) !== 0) length = this.#escape(by)
     const escaped = (zeros & 0x80808080) !== 0
 
     const slots = this.#slots
@@ -98,13 +110,14 @@ export class Aggregates {
     for (;;) {
       const row = slots[slot + 1] - 1
       if (row < 0) {
-        if (!escaped) this.#escape(by, frames, starts, ends)
+        if (!escaped) this.#escape(by)
         return this.#add(slot, hash, index, windowStart, length)
       }
       if (
         slots[slot] === hash &&
-        this.#isOf(row, index, windowStart, length) &&
-        (escaped ? this.#isScratch(row, length) : this.#isKey(row, by, frames, starts, ends))
+        this.stats[row * STATS + WINDOW] === windowStart &&
+        this.#isOf(row, index, length) &&
+        (escaped ? this.#isScratch(row, length) : this.#isKey(row, by))
       ) {
         return row
       }
@@ -112,17 +125,16 @@ export class Aggregates {
     }
   }
 
-  #isOf(row: number, measure: number, windowStart: number, length: number): boolean {
+  #isOf(row: number, measure: number, length: number): boolean {
     const start = row === 0 ? 0 : this.#keyEnd[row - 1]
-    return (
-      this.#keyEnd[row] - start === length &&
-      this.stats[row * STATS + WINDOW] === windowStart &&
-      this.#measure[row] === measure
-    )
+    return this.#keyEnd[row] - start === length && this.#measure[row] === measure
   }
 
   /** True when the row's key is these parts, none of which has a NUL in it. */
-  #isKey(row: number, by: number[], frames: DataView, starts: Int32Array, ends: Int32Array): boolean {
+  #isKey(row: number, by: number[]): boolean {
+    const frames = this.#frames
+    const starts = this.#starts
+    const ends = this.#ends
     const keys = this.#keysView
     let key = row === 0 ? 0 : this.#keyEnd[row - 1]
     for (let i = 0; i < by.length; i++) {
@@ -145,7 +157,10 @@ export class Aggregates {
   }
 
   /** Writes key parts to #scratch, as in results/keys.ts; returns the number of bytes. */
-  #escape(by: number[], frames: DataView, starts: Int32Array, ends: Int32Array): number {
+  #escape(by: number[]): number {
+    const frames = this.#frames
+    const starts = this.#starts
+    const ends = this.#ends
     let length = 0
     for (let i = 0; i < by.length; i++) {
       const end = ends[by[i]]
@@ -173,7 +188,9 @@ export class Aggregates {
     this.#slots[slot] = hash
     this.#slots[slot + 1] = row + 1
     const base = row * STATS
-    this.stats.fill(0, base, base + STATS)
+    this.stats[base + COUNT] = 0
+    this.stats[base + SUM] = 0
+    this.stats[base + CARRY] = 0
     this.stats[base + MIN] = Number.POSITIVE_INFINITY
     this.stats[base + MAX] = Number.NEGATIVE_INFINITY
     this.stats[base + WINDOW] = windowStart
@@ -215,6 +232,7 @@ export class Aggregates {
 
   /** All rows as a delta; the table is empty then. */
   take(events: number): ArrayBuffer {
+    this.#frames = new DataView(new ArrayBuffer(0))
     const rows = this.#rows
     const { sketches, ends } = this.#sketches()
     const delta = Delta.of(events, rows, this.#keyBytes, sketches.length)

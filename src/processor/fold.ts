@@ -4,6 +4,17 @@
 // and finds its row. Frames were checked before they were acknowledged, so nothing is checked here.
 
 import type { Measure } from '../config/config.ts'
+import {
+  ATTRIBUTE_NAME_TAG,
+  ATTRIBUTE_VALUE_TAG,
+  ATTRIBUTES_TAG,
+  EVENT_TAG,
+  SOURCE_TAG,
+  SUBJECT_TAG,
+  TIME_UNIX_NANO_TAG,
+  TYPE_TAG,
+  VALUE_TAG,
+} from '../log/event.ts'
 import { bucketOf } from '../results/sketch.ts'
 import { lost } from '../results/sum.ts'
 import { Aggregates } from './aggregates.ts'
@@ -19,16 +30,13 @@ import {
   same,
 } from './measure.ts'
 
-// Tags of protobuf fields: number << 3 | wire type.
-const FRAME_EVENT = 0x0a
-const SOURCE = 0x12
-const TYPE = 0x1a
-const SUBJECT = 0x22
-const TIME = 0x29
-const VALUE = 0x31
-const ATTRIBUTES = 0x4a
-const ENTRY_KEY = 0x0a
-const ENTRY_VALUE = 0x12
+// Numbers kept for each measure's last window.
+const WINDOW_NUMBERS = 3
+const FROM = 0
+const TO = 1
+const START = 2
+/** Nanoseconds by which a time and a bound of a window, as doubles, are off together, and more. */
+const ROUNDED_MAX = 4096
 
 /** Where the last varint ended. */
 let ended = 0
@@ -39,41 +47,48 @@ export class Fold {
   /** Where each field stands in the event at hand; both 0 where it has none. */
   readonly #starts: Int32Array
   readonly #ends: Int32Array
-  readonly #table = new Aggregates()
+  /** For each measure its last window: from and to in rounded nanoseconds, safely inside; start in milliseconds. */
+  readonly #windows: Float64Array
+  /** Of the run at hand. Doubles are passed in arrays: as arguments of a call they would be put on the heap. */
+  readonly #receivedAt = new Float64Array(1)
+  readonly #table: Aggregates
 
   constructor(measures: readonly Measure[]) {
     const compiled = compile(measures)
     this.#measures = compiled.measures
     this.#attributes = compiled.attributes
+    this.#windows = new Float64Array(compiled.measures.length * WINDOW_NUMBERS)
     this.#starts = new Int32Array(FIELD_ATTRIBUTES + compiled.attributes.length)
     this.#ends = new Int32Array(FIELD_ATTRIBUTES + compiled.attributes.length)
+    this.#table = new Aggregates(this.#starts, this.#ends, this.#windows)
   }
 
   /**
    * Folds frames laid end to end. `runs`: pairs of where a run ends in them and its time of receipt in Unix
    * milliseconds, which is the time of its events that carry none. The delta is the caller's.
    *
-   * Measured on one core: see bench notes at #fold.
+   * Measured on one shared core, 41-byte events, 10,000 a task, 1000 keys, in millions of events a second: one measure
+   * by subject 13.2, with quantiles 9.4, by subject and type 11.6, by subject and an attribute 12.6 (8.1 where the
+   * events carry attributes), three measures 6.4; walking the fields alone 31.
    */
   task(frames: Uint8Array, runs: ArrayLike<number>): ArrayBuffer {
     const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength)
+    this.#table.begin(view)
     let events = 0
     let at = 0
     for (let run = 0; run < runs.length; run += 2) {
       const end = runs[run]
-      const receivedAt = runs[run + 1]
+      this.#receivedAt[0] = runs[run + 1]
       while (at < end) {
-        if (frames[at] !== FRAME_EVENT) {
-          at = skipField(frames, at)
+        const tag = varint(frames, at)
+        at = ended
+        if (tag !== EVENT_TAG) {
+          at = skip(frames, at, tag)
           continue
         }
-        let length = frames[at + 1]
-        if (length < 128) at += 2
-        else {
-          length = varint(frames, at + 1)
-          at = ended
-        }
-        this.#fold(frames, view, at, at + length, receivedAt)
+        const length = varint(frames, at)
+        at = ended
+        this.#fold(frames, view, at, at + length)
         at += length
         events++
       }
@@ -82,7 +97,7 @@ export class Fold {
   }
 
   /** One event: frames[from, end). */
-  #fold(frames: Uint8Array, view: DataView, from: number, end: number, receivedAt: number): void {
+  #fold(frames: Uint8Array, view: DataView, from: number, end: number): void {
     const starts = this.#starts
     const ends = this.#ends
     for (let i = 0; i < starts.length; i++) {
@@ -93,38 +108,41 @@ export class Fold {
     let valueAt = 0
     let at = from
     while (at < end) {
-      const tag = frames[at]
-      if (tag === VALUE) {
-        valueAt = at + 1
-        at += 9
+      let tag = frames[at++]
+      if (tag > 127) {
+        tag = varint(frames, at - 1)
+        at = ended
+      }
+      if (tag === VALUE_TAG) {
+        valueAt = at
+        at += 8
         continue
       }
-      if (tag === TIME) {
-        timeAt = at + 1
-        at += 9
+      if (tag === TIME_UNIX_NANO_TAG) {
+        timeAt = at
+        at += 8
         continue
       }
-      if ((tag & 7) !== 2 || tag > ATTRIBUTES) {
-        at = skipField(frames, at)
+      if ((tag & 7) !== 2) {
+        at = skip(frames, at, tag)
         continue
       }
-      let length = frames[at + 1]
-      if (length < 128) at += 2
-      else {
-        length = varint(frames, at + 1)
+      let length = frames[at++]
+      if (length > 127) {
+        length = varint(frames, at - 1)
         at = ended
       }
       const fieldEnd = at + length
-      if (tag === SUBJECT) {
+      if (tag === SUBJECT_TAG) {
         starts[FIELD_SUBJECT] = at
         ends[FIELD_SUBJECT] = fieldEnd
-      } else if (tag === TYPE) {
+      } else if (tag === TYPE_TAG) {
         starts[FIELD_TYPE] = at
         ends[FIELD_TYPE] = fieldEnd
-      } else if (tag === SOURCE) {
+      } else if (tag === SOURCE_TAG) {
         starts[FIELD_SOURCE] = at
         ends[FIELD_SOURCE] = fieldEnd
-      } else if (tag === ATTRIBUTES && this.#attributes.length > 0) this.#attribute(frames, at, fieldEnd)
+      } else if (tag === ATTRIBUTES_TAG && this.#attributes.length > 0) this.#attribute(frames, at, fieldEnd)
       at = fieldEnd
     }
 
@@ -133,23 +151,26 @@ export class Fold {
       value = view.getFloat64(valueAt, true)
       if (Number.isNaN(value)) valueAt = 0
     }
-    let ms = receivedAt
+    let low = 0
+    let high = 0
     if (timeAt !== 0) {
-      const low = view.getUint32(timeAt, true)
-      const high = view.getUint32(timeAt + 4, true)
-      if ((low | high) !== 0) ms = milliseconds(low, high)
+      low = view.getUint32(timeAt, true)
+      high = view.getUint32(timeAt + 4, true)
     }
+    const nanos = (low | high) === 0 ? this.#receivedAt[0] * 1e6 : high * 4294967296 + low // rounded to 1024 at most
 
     const measures = this.#measures
     const table = this.#table
+    const windows = this.#windows
     for (let i = 0; i < measures.length; i++) {
       const measure = measures[i]
       if (measure.numbers && valueAt === 0) continue
       if (measure.conditions.length > 0 && !this.#wanted(measure, frames)) continue
-      // ms and windowMs are whole and ms < 2^45, so rounding never lifts the quotient over the next whole number.
-      const { windowMs } = measure
-      const windowStart = windowMs === 0 ? 0 : Math.floor(ms / windowMs) * windowMs
-      const row = table.row(measure, windowStart, view, starts, ends)
+      const window = i * WINDOW_NUMBERS
+      if (measure.windowMs !== 0 && !(nanos >= windows[window + FROM] && nanos < windows[window + TO])) {
+        this.#window(i, low, high)
+      }
+      const row = table.row(measure, window + START)
       const stats = table.stats
       const base = row * STATS
       stats[base + COUNT]++
@@ -162,6 +183,18 @@ export class Fold {
       if (value > stats[base + MAX]) stats[base + MAX] = value
       if (measure.sketch) table.bucket(row, bucketOf(view.getInt32(valueAt + 4, true)))
     }
+  }
+
+  /** Notes the window of this time as the measure's last. */
+  #window(measure: number, low: number, high: number): void {
+    const { windowMs } = this.#measures[measure]
+    const ms = (low | high) === 0 ? this.#receivedAt[0] : milliseconds(low, high)
+    // ms and windowMs are whole and ms < 2^45, so rounding never lifts the quotient over the next whole number.
+    const start = Math.floor(ms / windowMs) * windowMs
+    const window = measure * WINDOW_NUMBERS
+    this.#windows[window + FROM] = start * 1e6 + ROUNDED_MAX
+    this.#windows[window + TO] = (start + windowMs) * 1e6 - ROUNDED_MAX
+    this.#windows[window + START] = start
   }
 
   #wanted(measure: CompiledMeasure, frames: Uint8Array): boolean {
@@ -181,14 +214,15 @@ export class Fold {
     let valueEnd = 0
     let at = from
     while (at < end) {
-      const tag = frames[at]
-      if (tag !== ENTRY_KEY && tag !== ENTRY_VALUE) {
-        at = skipField(frames, at)
+      const tag = varint(frames, at)
+      at = ended
+      if (tag !== ATTRIBUTE_NAME_TAG && tag !== ATTRIBUTE_VALUE_TAG) {
+        at = skip(frames, at, tag)
         continue
       }
-      const length = varint(frames, at + 1)
+      const length = varint(frames, at)
       at = ended + length
-      if (tag === ENTRY_KEY) {
+      if (tag === ATTRIBUTE_NAME_TAG) {
         keyStart = ended
         keyEnd = at
       } else {
@@ -225,27 +259,30 @@ function varint(bytes: Uint8Array, at: number): number {
   return n >>> 0
 }
 
-/** The end of the field that starts at `at`, whatever it is. */
-function skipField(bytes: Uint8Array, at: number): number {
-  const tag = varint(bytes, at)
+/** The end of the field whose tag ends at `at`. */
+function skip(bytes: Uint8Array, at: number, tag: number): number {
   switch (tag & 7) {
     case 0:
-      varint(bytes, ended)
+      varint(bytes, at)
       return ended
     case 1:
-      return ended + 8
+      return at + 8
     case 2: {
-      const length = varint(bytes, ended)
+      const length = varint(bytes, at)
       return ended + length
     }
     case 5:
-      return ended + 4
-    default: {
-      // A group: its fields, up to the end of the same group.
-      let inside = ended
-      while ((bytes[inside] & 7) !== 4) inside = skipField(bytes, inside)
-      varint(bytes, inside)
-      return ended
-    }
+      return at + 4
+    default:
+      return skipGroup(bytes, at)
+  }
+}
+
+/** The end of the group whose tag ends at `at`: its fields, up to its own end tag. */
+function skipGroup(bytes: Uint8Array, at: number): number {
+  for (let inside = at; ; ) {
+    const tag = varint(bytes, inside)
+    if ((tag & 7) === 4) return ended
+    inside = skip(bytes, ended, tag)
   }
 }

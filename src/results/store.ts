@@ -57,10 +57,11 @@ export interface StoreBatch {
   removeRow(key: Buffer): void
 }
 
-/** The rows as of one moment. To be ended with `done`, soon: the store cannot reuse space while it is held. */
+/** The store as of one moment; reading it without one may show what was committed a moment ago. To be ended with `done`, soon: the store cannot reuse space while it is held. */
 export interface Snapshot {
   /** Rows with start <= key < end, in order. */
   range(start: Buffer, end: Buffer): Iterable<{ key: Buffer; value: Buffer }>
+  getMeta(key: string): Buffer | undefined
   done(): void
 }
 
@@ -121,12 +122,14 @@ export class Store {
   }
 
   snapshot(): Snapshot {
-    const rows = this.#open()?.rows
-    if (rows === undefined) return { range: () => [], done: () => {} }
+    const opened = this.#open()
+    if (opened === undefined) return { range: () => [], getMeta: () => undefined, done: () => {} }
+    const { rows, meta } = opened
     rows.resetReadTxn()
     const transaction = rows.useReadTransaction()
     return {
       range: (start, end) => rows.getRange({ start, end, transaction }),
+      getMeta: (key) => meta.get(key, { transaction }),
       done: () => transaction.done(),
     }
   }

@@ -238,6 +238,7 @@ const oddButFine: [string, Uint8Array, number][] = [
     1,
   ],
   ['data of any size', frame(eventBytes(...sized(7, Array(100_000).fill(0)))), 1],
+  ['an unknown field of any size', frame(string(99, long(5000)), eventBytes(...string(99, long(5000)))), 1],
 ]
 for (const [name, body, count] of oddButFine) {
   test(`accepted: ${name}`, () => {
@@ -369,6 +370,16 @@ const refusals: [string, Uint8Array, string][] = [
       ),
     ),
     `event 1: attributes has more than ${ATTRIBUTES_PER_EVENT_MAX} entries (byte ${9 + 2 * ATTRIBUTES_PER_EVENT_MAX})`,
+  ],
+  [
+    'the end of a group past the end of its event',
+    frame(eventBytes(0x5b, 0xdc), [0x00]),
+    'event 1: a tag is cut off (byte 9)',
+  ],
+  [
+    'a length past the end of its event',
+    frame(eventBytes(0x3a, 0x80), [0x00]),
+    'event 1: data is cut off (byte 8)',
   ],
 ]
 for (const [name, body, message] of refusals) {

@@ -83,6 +83,13 @@ const part: fc.Arbitrary<Part> = fc.oneof(
       (w: protobuf.Writer) => w.uint32((4 << 3) | 0).uint32(9), // subject, value and time with wire types that are not theirs
       (w: protobuf.Writer) => w.uint32((6 << 3) | 5).fixed32(9),
       (w: protobuf.Writer) => w.uint32((5 << 3) | 0).uint32(9),
+      (w: protobuf.Writer) => w.raw(Uint8Array.of(0xa2, 0x80, 0x00)).string('a'), // tags longer than they need to be
+      (w: protobuf.Writer) => w.raw(Uint8Array.of(0xb1, 0x00)).double(7),
+      (w: protobuf.Writer) =>
+        w
+          .raw(Uint8Array.of(0xca, 0x80, 0x00, 10, 0x8a, 0x00, 4))
+          .raw(Buffer.from('tier'))
+          .raw(Uint8Array.of(0x92, 0x00, 0)),
       (w: protobuf.Writer) => w.uint32((1 << 3) | 3).uint32((1 << 3) | 4),
     ),
   },
@@ -94,7 +101,8 @@ export const eventFrame: fc.Arbitrary<Uint8Array> = fc
   .map(([parts, dice]) => {
     const writer = protobuf.Writer.create()
     if (dice === 0) writer.uint32((9 << 3) | 2).string('unknown')
-    writer.uint32(10).fork()
+    const outer = dice === 2 ? writer.raw(Uint8Array.of(0x8a, 0x00)) : writer.uint32(10)
+    outer.fork()
     for (const write of parts) write(writer)
     writer.ldelim()
     if (dice === 1) writer.uint32((9 << 3) | 0).uint32(1000)

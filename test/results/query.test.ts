@@ -198,13 +198,15 @@ test('merged windows are one row with the span of them', async (t) => {
     put(bySubject, ['a'], 0, [1, 100])
     put(bySubject, ['a'], 5, [3, 2, 50])
     put(bySubject, ['b'], 5, [7])
+    for (const [minutes, value] of [1e16, 1, -1e16].entries()) put(bySubject, ['c'], minutes, [value])
   })
   const { rows } = await query.rows('by-subject', { merge: true })
-  const [a, b] = rows
+  const [a, b, c] = rows
   assert.deepEqual([a.key, a.windowStart, a.windowEnd], [['a'], at(0), at(6)])
   assert.deepEqual([a.count, a.sum, a.min, a.max, a.mean], [5, 156, 1, 100, 31.2])
   assert.ok(Math.abs(Number(a.p50) - 3) < 0.03)
   assert.equal(b.count, 1)
+  assert.equal(c.sum, 1)
 })
 
 test('top is in order, ties in the order of keys, quantiles of the merged windows', async (t) => {

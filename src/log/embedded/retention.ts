@@ -1,0 +1,89 @@
+// What becomes of chunks whose every record is committed: they are kept as history while there is room and they are
+// young, and then used again, or removed where there are free ones enough.
+
+import { join } from 'node:path'
+import type { FileSystem } from '../filesystem.ts'
+import { freeName, isFree, isMissing, type LogSize, parseChunkName } from './files.ts'
+
+/** Free chunks that writers should find. */
+const FREE_CHUNKS = 3
+
+export interface RetentionParts {
+  fs: FileSystem
+  folder: string
+  size: LogSize
+  maxAge: number
+  freeSpaceMin: number
+}
+
+/** Where a lane stands: committed below this sequence; over when nothing will follow and all of it is committed. */
+export interface Standing {
+  committed: number
+  over: boolean
+}
+
+export class Retention {
+  readonly #parts: RetentionParts
+
+  constructor(parts: RetentionParts) {
+    this.#parts = parts
+  }
+
+  /** One round. Resolves with the writers that have chunks left. */
+  async run(now: number, standing: (writer: string) => Standing): Promise<Set<string>> {
+    const { fs, folder, size, maxAge, freeSpaceMin } = this.#parts
+    const names = await fs.list(folder)
+    let free = names.filter(isFree).length
+    let total = names.filter((name) => name.endsWith('.chunk')).length
+    const left = new Set(names.flatMap((name) => parseChunkName(name)?.writer ?? []))
+    const diskIsLow = (await fs.freeBytes(folder)) < freeSpaceMin + size.chunkBytes
+    for (const { name, changedAt } of await this.#committedChunks(names, standing)) {
+      const needed = free < FREE_CHUNKS && (diskIsLow || total + FREE_CHUNKS - free > size.chunksMax)
+      const old = changedAt < now - maxAge
+      if (!needed && !old) continue
+      if (free < FREE_CHUNKS && (await this.#recycle(name))) free++
+      else {
+        await fs.remove(join(folder, name))
+        total--
+      }
+    }
+    const after = await fs.list(folder)
+    for (const writer of left) {
+      if (!after.some((name) => parseChunkName(name)?.writer === writer)) left.delete(writer)
+    }
+    return left
+  }
+
+  /** The oldest first. */
+  async #committedChunks(names: string[], standing: (writer: string) => Standing) {
+    const { fs, folder } = this.#parts
+    const chunks = names.map(parseChunkName).filter((chunk) => chunk !== undefined)
+    chunks.sort((a, b) => (a.writer < b.writer ? -1 : a.writer > b.writer ? 1 : a.first - b.first))
+    const committed: { name: string; changedAt: number }[] = []
+    for (let i = 0; i < chunks.length; i++) {
+      const { writer, name } = chunks[i]
+      const { committed: below, over } = standing(writer)
+      const next = chunks[i + 1]
+      // A chunk ends where the next one of its lane begins; the last one of a lane ends with the lane.
+      const whole = next?.writer === writer ? next.first <= below : over
+      if (!whole) continue
+      try {
+        committed.push({ name, changedAt: await fs.changedAt(join(folder, name)) })
+      } catch (error) {
+        if (!isMissing(error)) throw error
+      }
+    }
+    return committed.sort((a, b) => a.changedAt - b.changedAt)
+  }
+
+  /** False for a chunk of another size, which is of no use. */
+  async #recycle(name: string): Promise<boolean> {
+    const { fs, folder, size } = this.#parts
+    const file = await fs.open(join(folder, name), 'read')
+    const bytes = await file.size()
+    await file.close()
+    if (bytes !== size.chunkBytes) return false
+    await fs.rename(join(folder, name), join(folder, freeName()))
+    return true
+  }
+}

@@ -1,0 +1,202 @@
+// The writing end of a lane: one listener's chunks.
+//
+// append -> pending -> [ stamp, write, one sync for all of them ] -> resolve, tell the reader
+//
+// Invariants: an append resolves only after a sync that began after its write ended; records lie in the order of
+// their sequences; a chunk whose write or sync failed is cut back to what was durable and never written again.
+
+import { randomBytes } from 'node:crypto'
+import { FREE_SPACE_BYTES_MIN } from '../../limits.ts'
+import type { File, FileSystem } from '../filesystem.ts'
+import type { LinkServer } from '../link.ts'
+import { LogFull, LogUnavailable, type LogWriter, type Written } from '../log.ts'
+import type { Segment } from '../segment.ts'
+import { ChunkSupply, chunkName, type LogSize } from './files.ts'
+import { RECORD_HEAD_BYTES, recordBytes, writeHead } from './record.ts'
+
+const REPAIR_MS_MIN = 50
+const REPAIR_MS_MAX = 1000
+/** Bytes that are made durable by one sync at the most. */
+const WRITE_BYTES_MAX = 8 * 1024 * 1024
+
+export interface WriterParts {
+  fs: FileSystem
+  folder: string
+  size: LogSize
+  link: LinkServer
+  writer?: string
+  freeSpaceMin?: number
+}
+
+interface Pending {
+  segment: Segment
+  resolve(): void
+  reject(error: Error): void
+}
+
+export class EmbeddedWriter implements LogWriter {
+  readonly kind = 'embedded'
+  readonly durability = 'fsynced'
+  readonly writer: string
+  readonly #parts: WriterParts
+  readonly #supply: ChunkSupply
+  #chunk: File | undefined
+  /** Where the next record goes: everything before it is durable. */
+  #end = 0
+  #sequence = 0
+  #events = 0
+  #bodies = 0
+  #bytes = 0
+  #pending: Pending[] = []
+  #driving: Promise<void> | undefined
+  #broken: Error | undefined
+  #repairing: Promise<void> | undefined
+  #closed = false
+
+  constructor(parts: WriterParts) {
+    this.#parts = parts
+    this.writer = parts.writer ?? newWriter()
+    this.#supply = new ChunkSupply(
+      parts.fs,
+      parts.folder,
+      parts.size,
+      parts.freeSpaceMin ?? FREE_SPACE_BYTES_MIN,
+    )
+  }
+
+  async open(): Promise<this> {
+    await this.#parts.link.listen()
+    void this.#supply.ahead().catch(() => {})
+    return this
+  }
+
+  append(segment: Segment): Promise<void> {
+    if (this.#closed) return Promise.reject(new LogUnavailable('the log is closed'))
+    if (this.#broken !== undefined) return Promise.reject(unavailable(this.#broken))
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ segment, resolve, reject })
+      this.#driving ??= this.#drive()
+    })
+  }
+
+  written(): Written {
+    const backlogBytes = Math.max(0, this.#bytes - this.#parts.link.committedBytes)
+    return { segments: this.#sequence, events: this.#events, bodies: this.#bodies, backlogBytes }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#driving
+    await this.#repairing
+    await this.#chunk?.close()
+    await this.#parts.link.close()
+  }
+
+  async #drive(): Promise<void> {
+    while (this.#pending.length > 0) {
+      try {
+        await this.#writeSome()
+      } catch (error) {
+        const refused = this.#pending
+        this.#pending = []
+        const reason = error instanceof LogFull ? error : unavailable(error as Error)
+        for (const { reject } of refused) reject(reason)
+      }
+    }
+    this.#driving = undefined
+  }
+
+  async #writeSome(): Promise<void> {
+    if (this.#chunk === undefined || !this.#fits(recordBytes(this.#pending[0].segment))) await this.#roll()
+    const chunk = this.#chunk!
+    const { buffers, taken, bytes } = this.#gather()
+    try {
+      await chunk.write(buffers, this.#end)
+      await chunk.sync()
+    } catch (error) {
+      this.#abandon(chunk, error as Error)
+      throw error
+    }
+    this.#end += bytes
+    for (const { segment } of taken) {
+      this.#sequence++
+      this.#events += segment.events
+      this.#bodies += segment.bodies
+    }
+    this.#bytes += bytes
+    this.#pending.splice(0, taken.length)
+    this.#parts.link.publish(this.#sequence, this.#bytes)
+    for (const { resolve } of taken) resolve()
+  }
+
+  /** As many records as fit, stamped with the identities that they get when they are durable. */
+  #gather(): { buffers: Buffer[]; taken: Pending[]; bytes: number } {
+    const heads = Buffer.allocUnsafe(this.#pending.length * RECORD_HEAD_BYTES)
+    const buffers: Buffer[] = []
+    const taken: Pending[] = []
+    let bytes = 0
+    let events = this.#events
+    let bodies = this.#bodies
+    for (const pending of this.#pending) {
+      const { segment } = pending
+      const more = recordBytes(segment)
+      if (taken.length > 0 && (bytes + more > WRITE_BYTES_MAX || !this.#fits(bytes + more))) break
+      segment.stamp(this.writer, this.#sequence + taken.length, events, bodies)
+      const at = taken.length * RECORD_HEAD_BYTES
+      writeHead(heads, at, segment, taken.length, this.#bytes + bytes)
+      buffers.push(heads.subarray(at, at + RECORD_HEAD_BYTES), segment.bytes)
+      taken.push(pending)
+      bytes += more
+      events += segment.events
+      bodies += segment.bodies
+    }
+    return { buffers, taken, bytes }
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#end + bytes <= this.#parts.size.chunkBytes
+  }
+
+  async #roll(): Promise<void> {
+    const next = await this.#supply.take(chunkName(this.writer, this.#sequence))
+    await this.#chunk?.close()
+    this.#chunk = next
+    this.#end = 0
+    void this.#supply.ahead().catch(() => {})
+  }
+
+  /**
+   * Nothing that was refused may be found later: the chunk is cut back, and until that has worked nothing else is
+   * taken. If the process ends before, the reader may find a record whose client was told 503: counted, though not
+   * promised.
+   */
+  #abandon(chunk: File, error: Error): void {
+    this.#broken = error
+    this.#chunk = undefined
+    const durable = this.#end
+    const repair = async () => {
+      for (let wait = REPAIR_MS_MIN; !this.#closed; wait = Math.min(wait * 2, REPAIR_MS_MAX)) {
+        try {
+          await chunk.truncate(durable)
+          await chunk.sync()
+          break
+        } catch (again) {
+          this.#broken = again as Error
+          await new Promise((resolve) => setTimeout(resolve, wait))
+        }
+      }
+      await chunk.close().catch(() => {})
+      this.#broken = undefined
+    }
+    this.#repairing = repair()
+  }
+}
+
+export function newWriter(): string {
+  return randomBytes(8).toString('hex')
+}
+
+function unavailable(error: Error): LogUnavailable {
+  if (error instanceof LogUnavailable) return error
+  return new LogUnavailable(`the log cannot be written: ${error.message}`, { cause: error })
+}

@@ -1,0 +1,65 @@
+// Which log the configuration names.
+
+import { watch } from 'node:fs'
+import { mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Config } from '../config/config.ts'
+import { ENTRY_BYTES_MAX, SEGMENT_BODIES_MAX, SEGMENT_BYTES_TARGET } from '../limits.ts'
+import { sizeOf } from './embedded/files.ts'
+import type { Damage } from './embedded/lane.ts'
+import { EmbeddedReader } from './embedded/reader.ts'
+import { EmbeddedWriter, newWriter } from './embedded/writer.ts'
+import { realFileSystem } from './filesystem.ts'
+import { connectLink, SocketLinkServer } from './link.ts'
+import type { LogReader, LogWriter } from './log.ts'
+import { MemoryReader, MemoryWriter } from './memory.ts'
+import { HEADER_BYTES } from './segment.ts'
+
+/** Bytes of the largest segment: one that was not full yet took the largest body. */
+export function segmentBytesMax(maxBody: number): number {
+  return HEADER_BYTES + SEGMENT_BYTES_TARGET + maxBody + SEGMENT_BODIES_MAX * ENTRY_BYTES_MAX
+}
+
+export async function openWriter(config: Config): Promise<LogWriter> {
+  const folder = await logFolder(config)
+  if (config.log.kind === 'memory') return new MemoryWriter(folder, config.log.retention.maxBytes).open()
+  const writer = newWriter()
+  const link = new SocketLinkServer(join(folder, `${writer}.sock`))
+  return new EmbeddedWriter({ fs: realFileSystem, folder, size: size(config), link, writer }).open()
+}
+
+export interface ReaderHooks {
+  onDamage(damage: Damage): void
+  onError(error: Error): void
+}
+
+export async function openReader(config: Config, hooks: ReaderHooks): Promise<LogReader> {
+  const folder = await logFolder(config)
+  const onChange = (changed: () => void) => {
+    const watcher = watch(folder, { persistent: false }, changed)
+    watcher.on('error', hooks.onError)
+    return () => watcher.close()
+  }
+  if (config.log.kind === 'memory') {
+    return new MemoryReader({ folder, list: () => readdir(folder), watch: onChange })
+  }
+  return new EmbeddedReader({
+    fs: realFileSystem,
+    folder,
+    size: size(config),
+    maxAge: config.log.retention.maxAge,
+    connect: (writer, heard) => connectLink(join(folder, `${writer}.sock`), heard),
+    watch: (_folder, changed) => onChange(changed),
+    ...hooks,
+  })
+}
+
+function size(config: Config) {
+  return sizeOf(config.log.retention.maxBytes, segmentBytesMax(config.http.maxBody))
+}
+
+async function logFolder(config: Config): Promise<string> {
+  const folder = join(config.dataDir, 'log')
+  await mkdir(folder, { recursive: true })
+  return folder
+}

@@ -129,7 +129,5 @@ export const SEND_BODY_BYTES_TARGET = 512 * KiB
 export const SEND_PIECE_BYTES_MAX = IN_FLIGHT_BYTES_MAX
 /** Rows of a Parquet file that are decoded at once: a row group can be as large as the file. */
 export const PARQUET_ROWS_MAX = 500_000
-/** Different strings whose bytes `millrace send` remembers for a column; past it they are forgotten and begun anew. */
-export const STRINGS_REMEMBERED_MAX = 65_536
 /** Most requests that `millrace send` keeps in flight. */
 export const SEND_CONCURRENCY_MAX = 1024

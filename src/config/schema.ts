@@ -1,19 +1,197 @@
 // The schema of the configuration: every key with its type, its default, and what is wrong with a value.
 
-import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { createSecureContext } from 'node:tls'
 import { z } from 'zod'
 import {
-  ATTRIBUTE_NAME_BYTES_MAX,
   BODY_BYTES_MAX,
   CHUNK_BYTES_MIN,
   ENTRY_BYTES_MAX,
   IN_FLIGHT_BYTES_MAX,
-  KEY_PARTS_MAX,
   LISTENERS_MAX,
-  MEASURE_NAME_CHARACTERS_MAX,
   RETENTION_MS_MIN,
   SEGMENT_BODIES_MAX,
   SEGMENT_BYTES_TARGET,
   THREADS_MAX,
 } from '../limits.ts'
+import type { Config, Listen } from './config.ts'
+import {
+  choice,
+  count,
+  countOrAuto,
+  duration,
+  later,
+  list,
+  map,
+  parsed,
+  section,
+  size,
+  text,
+  wordOr,
+} from './fields.ts'
+import { measures } from './measures.ts'
+import { formatListen, formatSize, isLoopback, parseListen } from './units.ts'
+
+const BODY_BYTES_MIN = 1024
+const cores = () => availableParallelism()
+
+const listen = (byDefault: string) => section({ listen: parsed(parseListen).prefault(byDefault) })
+
+const readableFile = text((file) => {
+  try {
+    readFileSync(file)
+  } catch (error) {
+    throw new RangeError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`)
+  }
+})
+
+const tls = map({ cert: readableFile, key: readableFile }).check(({ value, issues }) => {
+  try {
+    createSecureContext({ cert: readFileSync(value.cert), key: readFileSync(value.key) })
+  } catch (error) {
+    const message = `cert and key are not a PEM certificate and its key: ${(error as Error).message}`
+    issues.push({ code: 'custom', message, input: value })
+  }
+})
+
+const authKey = map({
+  name: text(),
+  sha256: parsed((value) => {
+    if (typeof value === 'string' && /^[0-9a-fA-F]{64}$/.test(value)) return value.toLowerCase()
+    // What was written is not shown: it may be the key itself.
+    throw new RangeError("must be the key's SHA-256 as 64 hexadecimal digits: printf %s KEY | sha256sum")
+  }),
+  scopes: list(choice(['publish', 'query', 'admin']), 'scopes: publish, query, admin')
+    .min(1, 'must have one scope at least: publish, query, admin')
+    .refine((scopes) => new Set(scopes).size === scopes.length, 'has a scope twice'),
+  eventsPerSecond: count('a whole number of events', 1, Number.MAX_SAFE_INTEGER).optional(),
+})
+
+const auth = map({
+  keys: list(authKey, 'keys')
+    .min(1, 'must have one key at least, or write auth: none')
+    .check(({ value, issues }) => {
+      for (const field of ['name', 'sha256'] as const) {
+        const all = value.map((key) => key[field])
+        all.forEach((one, i) => {
+          if (all.indexOf(one) === i) return
+          const message = `is the same as that of keys[${all.indexOf(one)}]: keys must differ`
+          issues.push({ code: 'custom', path: [i, field], message, input: value })
+        })
+      }
+    }),
+})
+
+const shape = {
+  dataDir: text().prefault('./data'),
+  http: section({
+    listen: parsed(parseListen).prefault('127.0.0.1:7070'),
+    maxBody: size(
+      BODY_BYTES_MIN,
+      IN_FLIGHT_BYTES_MAX,
+      `${formatSize(BODY_BYTES_MIN)} to ${formatSize(IN_FLIGHT_BYTES_MAX)}`,
+    ).prefault(BODY_BYTES_MAX),
+    tls: tls.optional(),
+  }),
+  grpc: later(),
+  admin: listen('127.0.0.1:7072'),
+  cluster: section({
+    listeners: countOrAuto('a whole number of listeners', LISTENERS_MAX, cores).prefault('auto'),
+    processors: parsed((value) => {
+      if (value === 1) return 1
+      throw new RangeError('must be 1: there is one processor with one partition')
+    }).prefault(1),
+  }),
+  pool: section({
+    threads: countOrAuto('a whole number of threads', THREADS_MAX, cores).prefault('auto'),
+  }),
+  log: section({
+    kind: choice(['embedded', 'memory'], ['jetstream', 'kafka', 'dual']).prefault('embedded'),
+    partitions: parsed((value) => {
+      if (value === 1) return 1
+      const wrong = typeof value === 'number' && value > 1 && Number.isInteger(value)
+      throw new RangeError(wrong ? 'more than one partition is not available in this version' : 'must be 1')
+    }).prefault(1),
+    retention: section({
+      maxBytes: size(1, Number.MAX_SAFE_INTEGER, 'more than nothing').prefault('10GiB'),
+      maxAge: duration(RETENTION_MS_MIN, 'at least 1s').prefault('24h'),
+    }),
+    jetstream: later(),
+    kafka: later(),
+    dual: later(),
+  }),
+  ledger: section({ producerIdle: duration(RETENTION_MS_MIN, 'at least 1s').prefault('24h') }),
+  logging: section({
+    level: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).prefault('info'),
+  }),
+  measures,
+  handlers: later(),
+  auth: wordOr('none', auth).optional(),
+}
+
+/** What the keys have to do with each other. Parts that are wrong by themselves are not known here. */
+interface Loose {
+  http?: { listen?: unknown; maxBody?: unknown }
+  admin?: { listen?: unknown }
+  log?: { kind?: unknown; retention?: { maxBytes?: unknown } }
+  auth?: unknown
+}
+
+/**
+ * Checks a plain object of settings. Other claims are looked at even when a key is wrong by itself, so that all
+ * problems are told of at once.
+ */
+export const schema = together(section(shape))
+
+export { shape }
+
+/** Bytes of the largest segment that bodies of this size make: one that was not full yet took the largest. */
+function segmentBytes(maxBody: number): number {
+  const headerBytes = 64
+  return headerBytes + SEGMENT_BYTES_TARGET + maxBody + SEGMENT_BODIES_MAX * ENTRY_BYTES_MAX
+}
+
+/** The smallest `log.retention.maxBytes`: the embedded log works with eight chunks of two segments or more. */
+export function leastRetentionBytes(kind: Config['log']['kind'], maxBody: number): number {
+  const segment = segmentBytes(maxBody)
+  return kind === 'memory' ? segment : 8 * Math.max(CHUNK_BYTES_MIN, 2 * segment)
+}
+
+function together<T extends z.ZodType>(schema: T) {
+  const claim = (path: string[], wrong: (config: Loose) => string | undefined) =>
+    z.refine((config: unknown) => wrong(config as Loose) === undefined, {
+      path,
+      when: ({ value }) => typeof value === 'object' && value !== null,
+      error: (issue) => wrong(issue.input as Loose) ?? '',
+    })
+  return schema.check(
+    claim(['http', 'listen'], (config) => openToOthers(config, config.http?.listen)),
+    claim(['admin', 'listen'], (config) => openToOthers(config, config.admin?.listen)),
+    claim(['admin', 'listen'], ({ http, admin }) => {
+      if (!isListen(http?.listen) || !isListen(admin?.listen) || http.listen.port === 0) return undefined
+      const same = formatListen(http.listen) === formatListen(admin.listen)
+      return same ? 'is the same as http.listen: each needs a port of its own' : undefined
+    }),
+    claim(['log', 'retention', 'maxBytes'], ({ http, log }) => {
+      const kind = log?.kind
+      const maxBytes = log?.retention?.maxBytes
+      if (typeof maxBytes !== 'number' || typeof http?.maxBody !== 'number') return undefined
+      if (kind !== 'embedded' && kind !== 'memory') return undefined
+      const least = leastRetentionBytes(kind, http.maxBody)
+      if (maxBytes >= least) return undefined
+      const mebibytes = Math.ceil(least / 2 ** 20)
+      const why = `with bodies of up to ${formatSize(http.maxBody)} (http.maxBody)`
+      return `${formatSize(maxBytes)} is too small for a log of kind ${kind}: at least ${mebibytes}MiB ${why}`
+    }),
+  )
+}
+
+function openToOthers(config: Loose, address: unknown): string | undefined {
+  if (!isListen(address) || isLoopback(address.host) || config.auth !== undefined) return undefined
+  return `${formatListen(address)} can be reached from other machines: configure auth.keys, or write auth: none`
+}
+
+function isListen(value: unknown): value is Listen {
+  return typeof value === 'object' && value !== null && 'host' in value
+}

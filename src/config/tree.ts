@@ -71,7 +71,8 @@ export function parseSetting(text: string, at: string, problems: string[]): Tree
   }
   if (trimmed === '' || trimmed === 'null' || trimmed === '~') return { value: null, at }
   if (trimmed === 'true' || trimmed === 'false') return { value: trimmed === 'true', at }
-  const isNumber = /^-?[0-9]+(?:\.[0-9]+)?$/.test(trimmed) && Number.isSafeInteger(Math.trunc(Number(trimmed)))
+  const isNumber =
+    /^-?[0-9]+(?:\.[0-9]+)?$/.test(trimmed) && Number.isSafeInteger(Math.trunc(Number(trimmed)))
   return { value: isNumber ? Number(trimmed) : trimmed, at }
 }
 
@@ -118,7 +119,9 @@ export function placeOfName(root: Tree, path: Path, name: string): string {
   let tree = root
   for (const part of path) {
     const { value } = tree
-    const next = Array.isArray(value) ? value[Number(part)] : (value as Map<string, Entry>).get(String(part))?.tree
+    const next = Array.isArray(value)
+      ? value[Number(part)]
+      : (value as Map<string, Entry>).get(String(part))?.tree
     if (next === undefined) return tree.at
     tree = next
   }

@@ -36,7 +36,8 @@ export function parseSize(value: unknown): number {
 /** Milliseconds from text such as `500ms`, `1m`, `24h`, `7d`. Always more than 0. */
 export function parseDuration(value: unknown): number {
   const [number, unit] = split(value, 'duration', 'a number with a unit, such as 500ms, 30s, 1m, 24h or 7d')
-  if (unit === '') throw new RangeError(`${quote(value)} has no unit: write ${String(value)}s, or ms, m, h, d`)
+  if (unit === '')
+    throw new RangeError(`${quote(value)} has no unit: write ${String(value)}s, or ms, m, h, d`)
   if (millisecondsOf[unit] === undefined) throw unknownUnit(value, unit, millisecondsOf)
   const exact = number * millisecondsOf[unit]
   const milliseconds = Math.round(exact)

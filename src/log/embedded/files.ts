@@ -115,12 +115,6 @@ export class ChunkSupply {
 
   async #prepare(): Promise<void> {
     const { chunkBytes, chunksMax } = this.#size
-    const chunks = (await this.#fs.list(this.#folder)).filter((name) => name.endsWith('.chunk')).length
-    if (chunks >= chunksMax) {
-      throw new LogFull(
-        `${chunks} chunks of ${chunkBytes} bytes wait to be processed (log.retention.maxBytes)`,
-      )
-    }
     const free = await this.#fs.freeBytes(this.#folder)
     if (free < this.#freeSpaceMin + chunkBytes) {
       throw new LogUnavailable(
@@ -131,6 +125,13 @@ export class ChunkSupply {
     const temporary = `${path}.new`
     const file = await this.#fs.open(temporary, 'create')
     try {
+      // Counted with this one in place, so that two writers at once do not both take the last room.
+      const chunks = (await this.#fs.list(this.#folder)).filter((name) => /\.chunk(\.new)?$/.test(name)).length
+      if (chunks > chunksMax) {
+        throw new LogFull(
+          `${chunks - 1} chunks of ${chunkBytes} bytes wait to be processed (log.retention.maxBytes)`,
+        )
+      }
       for (let at = 0; at < chunkBytes; at += ZEROS.length) {
         await file.write([ZEROS.subarray(0, Math.min(ZEROS.length, chunkBytes - at))], at)
       }

@@ -8,6 +8,9 @@ import { freeName, isFree, isMissing, type LogSize, parseChunkName } from './fil
 /** Free chunks that writers should find. */
 const FREE_CHUNKS = 3
 
+/** Nobody takes this long to write one chunk. */
+const UNFINISHED_MS_MAX = 60_000
+
 export interface RetentionParts {
   fs: FileSystem
   folder: string
@@ -33,6 +36,7 @@ export class Retention {
   async run(now: number, standing: (writer: string) => Standing): Promise<Set<string>> {
     const { fs, folder, size, maxAge, freeSpaceMin } = this.#parts
     const names = await fs.list(folder)
+    await this.#removeUnfinished(names, now)
     let free = names.filter(isFree).length
     let total = names.filter((name) => name.endsWith('.chunk')).length
     const left = new Set(names.flatMap((name) => parseChunkName(name)?.writer ?? []))
@@ -52,6 +56,17 @@ export class Retention {
       if (!after.some((name) => parseChunkName(name)?.writer === writer)) left.delete(writer)
     }
     return left
+  }
+
+  /** Chunks that somebody began to make and did not live to finish. */
+  async #removeUnfinished(names: string[], now: number): Promise<void> {
+    const { fs, folder } = this.#parts
+    for (const name of names) {
+      if (!name.endsWith('.new')) continue
+      const path = join(folder, name)
+      const age = now - (await fs.changedAt(path).catch(() => now))
+      if (age > UNFINISHED_MS_MAX) await fs.remove(path).catch(() => {})
+    }
   }
 
   /** The oldest first. */

@@ -1,0 +1,52 @@
+// `millrace status`: where the daemon stands.
+
+import { daemonOptions, get, targetOf } from './client.ts'
+import type { Command } from './command.ts'
+import { formatBytes, formatNumber, printable, Table } from './table.ts'
+
+interface Status {
+  accepted: { events: number; frames: number }
+  processed: {
+    events: number
+    frames: number
+    duplicates?: { events: number; frames: number }
+    damaged?: { events: number }
+  }
+  lag: { events: number; bytes: number; seconds: number }
+  log: { kind: string; durability: string }
+  roles: { role: string; pid: number; ready?: boolean; restarts?: number }[]
+}
+
+export const status: Command = {
+  name: 'status',
+  operands: '',
+  arity: [0, 0],
+  summary: 'print what was accepted and processed, and the processes',
+  options: { json: { help: 'print JSON' }, ...daemonOptions },
+  async run(words, io) {
+    const answer = await get<Status>(targetOf(words, io), '/v1/status')
+    io.stdout.write(words.flag('json') ? `${JSON.stringify(answer)}\n` : describe(answer))
+    return 0
+  },
+}
+
+function describe({ accepted, processed, lag, log, roles }: Status): string {
+  const events = (count: { events: number; frames?: number }) => {
+    const frames = count.frames === undefined ? '' : ` in ${formatNumber(count.frames)} bodies`
+    return `${formatNumber(count.events)} events${frames}`
+  }
+  const lines = [`accepted    ${events(accepted)}`, `processed   ${events(processed)}`]
+  if (processed.duplicates?.frames) lines.push(`duplicates  ${events(processed.duplicates)}`)
+  if (processed.damaged?.events) lines.push(`damaged     ${events(processed.damaged)}`)
+  const behind = `${formatBytes(lag.bytes)}, ${formatNumber(lag.seconds)} s`
+  lines.push(`lag         ${lag.events === 0 ? 'none' : `${events(lag)} (${behind})`}`)
+  lines.push(`log         ${log.kind}, ${log.durability}`, '')
+  const rows = roles.map(({ role, pid, ready, restarts }) => [
+    role,
+    String(pid),
+    ready === false ? 'no' : 'yes',
+    restarts ?? 0,
+  ])
+  const table = new Table(['role', 'pid', 'ready', 'restarts'])
+  return `${printable(lines.join('\n'))}\n${table.page(rows)}`
+}

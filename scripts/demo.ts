@@ -5,7 +5,6 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -14,7 +13,7 @@ import { type Answers, askDuckDb, askMillrace, compare } from './demo-questions.
 
 const root = resolve(import.meta.dirname, '../..')
 const entry = join(root, 'dist', 'index.js')
-const flights = createRequire(import.meta.url).resolve('vega-datasets/data/flights-3m.parquet')
+const flights = join(root, 'node_modules', 'vega-datasets', 'data', 'flights-3m.parquet')
 const interactive = process.stdout.isTTY === true
 
 const measures = [

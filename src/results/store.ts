@@ -89,6 +89,7 @@ export class Store {
   #closed = false
   #flushed: Promise<unknown> = Promise.resolve()
   #removing: Promise<void> = Promise.resolve()
+  #lastCommit: Promise<void> = Promise.resolve()
 
   constructor(path: string, options: StoreOptions) {
     this.#path = path
@@ -170,7 +171,14 @@ export class Store {
    * Calls `write`, and commits what it put and removed, all or nothing. Resolves when that is visible to every
    * reader. Rejects with Fenced when `epoch` is not the store's any more; when `write` throws, nothing is written.
    */
-  async commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
+  commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
+    // One at a time: lmdb-js tells when a commit is flushed, and that is right only for the last one of a turn.
+    const commit = this.#lastCommit.then(() => this.#commit(epoch, write))
+    this.#lastCommit = commit.catch(() => {})
+    return commit
+  }
+
+  async #commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
     const opened = this.#writable()
     const queue = new Queue(opened)
     write(queue)
@@ -301,7 +309,6 @@ export class Store {
         encoding: 'binary',
         maxDbs: 8,
         maxReaders: STORE_READERS_MAX,
-        eventTurnBatching: false, // a commit's own `flushed` is right only without it
         separateFlushed: true,
         ...(safeRestore ? { safeRestore } : {}),
       } as Parameters<typeof open>[0]) as RootDatabase<Buffer, string>

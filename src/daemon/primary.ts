@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openAdmin } from '../api/admin.ts'
-import type { Config } from '../config/config.ts'
+import type { Config, Listen } from '../config/config.ts'
 import { DRAIN_MS_MAX } from '../limits.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
@@ -13,7 +13,7 @@ import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
 
 /** How long the workers of a killed predecessor may take to let go of its ports and files. */
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 4_000
 const REPORT_TIMEOUT_MS = 500
 
 /** Runs the daemon until it is told to end. Resolves with the exit code. */
@@ -27,6 +27,8 @@ export async function start(config: Config, from: { file?: string } = {}): Promi
   }
 }
 
+type Why = { signal: string } | { reason: string }
+
 class Primary {
   readonly #file: string | undefined
   readonly #logger: Logger
@@ -37,7 +39,7 @@ class Primary {
   #draining = false
   #ready = false
   /** Resolves `run` with the reason to end: a signal, or what went wrong. */
-  #end!: (why: { signal: string } | { reason: string }) => void
+  #end!: (why: Why) => void
 
   constructor(config: Config, file: string | undefined, logger: Logger) {
     this.#config = config
@@ -46,29 +48,39 @@ class Primary {
   }
 
   async run(): Promise<number> {
-    const logger = this.#logger
-    const ended = new Promise<{ signal: string } | { reason: string }>((resolve) => {
+    const ended = new Promise<Why>((resolve) => {
       this.#end = resolve
     })
     this.#onSignals()
     await mkdir(this.#config.dataDir, { recursive: true })
     const unlock = await lock(join(this.#config.dataDir, 'daemon.sock'), PATIENCE_MS)
-    const admin = await openAdmin({ listen: this.#config.admin.listen, notReady: () => this.#notReady() })
+    try {
+      const admin = await openAdmin({
+        listen: this.#config.admin.listen,
+        notReady: () => this.#notReady(),
+      })
+      try {
+        return await this.#serve(admin.address, ended)
+      } finally {
+        admin.server.close()
+        admin.server.closeAllConnections()
+      }
+    } finally {
+      await unlock()
+      if (process.connected) process.disconnect() // pm2's channel would keep this process alive
+    }
+  }
+
+  async #serve(admin: Listen, ended: Promise<Why>): Promise<number> {
+    const logger = this.#logger
     const http = await freePort(this.#config.http.listen, PATIENCE_MS)
     this.#config = { ...this.#config, http: { ...this.#config.http, listen: http } }
-
-    const started = this.#startSlots()
-    const why = await Promise.race([
-      ended,
-      started.then(() => this.#announce(admin.address)).then(() => ended),
-    ])
+    const started = this.#startSlots().then(() => this.#announce(admin))
+    const why = await Promise.race([ended, started.then(() => ended)])
     if ('reason' in why) logger.fatal(why.reason)
     else logger.info(`${why.signal}: draining`)
     const clean = await this.#drain()
-    admin.server.close()
-    await unlock()
     logger.info(clean ? 'drained, bye' : 'not everything ended in time')
-    if (process.connected) process.disconnect() // pm2's channel would keep this process alive
     return 'signal' in why && clean ? 0 : 1
   }
 
@@ -100,9 +112,9 @@ class Primary {
     slot.start()
   }
 
-  #announce(admin: { host: string; port: number }): void {
+  #announce(admin: Listen): void {
     const { http, log, dataDir } = this.#config
-    const address = ({ host, port }: { host: string; port: number }) =>
+    const address = ({ host, port }: Listen) =>
       `${host.includes(':') ? `[${host}]` : host}:${port}`
     this.#ready = true
     this.#logger.info(

@@ -11,7 +11,7 @@ import { lock } from './lock.ts'
 import type { Role, RoleParts } from './role.ts'
 
 /** How long a processor whose primary was killed may take to end before its successor gives up waiting. */
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 4_000
 
 /** The writable stores of this process, by data directory: an LMDB environment is opened once in a process. */
 export const openedStores = new Map<string, Store>()

@@ -6,10 +6,10 @@
 //   writer -> reader   f64 next sequence after the newest durable one, f64 bytes of all durable records
 //   reader -> writer   f64 bytes of the records that are committed
 
-import { unlink } from 'node:fs/promises'
+import { rename, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-const PATH_BYTES_MAX = 107
+const PATH_BYTES_MAX = 107 - '.new'.length
 const REPORT_BYTES = 16
 const COMMITTED_BYTES = 8
 
@@ -43,16 +43,12 @@ export class SocketLinkServer implements LinkServer {
   #behind = false
 
   constructor(path: string) {
-    checkSocketPath(path)
     this.#path = path
     this.#server = createServer((socket) => this.#connected(socket))
   }
 
   listen(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(this.#path, resolve)
-    })
+    return listenAt(this.#server, this.#path)
   }
 
   publish(sequence: number, bytes: number): void {
@@ -132,9 +128,23 @@ export function cutMessages(socket: Socket, bytes: number, take: (message: Buffe
   })
 }
 
-/** The kernel's bound on a socket's name; past it the name would be cut off silently. */
+/** The kernel's bound on a socket's name is 107 bytes; past it the name would be cut off silently. */
 export function checkSocketPath(path: string): void {
   if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
     throw new Error(`${path} is too long for a socket (${PATH_BYTES_MAX} bytes): set a shorter dataDir`)
   }
+}
+
+/**
+ * Listens on a socket that appears under its name only when it takes connections: between a socket's making and its
+ * listening a connection is refused, as if the process behind it were gone.
+ */
+export async function listenAt(server: Server, path: string): Promise<void> {
+  checkSocketPath(path)
+  const unborn = `${path}.new`
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(unborn, resolve)
+  })
+  await rename(unborn, path)
 }

@@ -11,7 +11,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { MEMORY_LOG_BYTES_MAX, READ_BYTES_MAX } from '../limits.ts'
 import { newWriter } from './embedded/writer.ts'
-import { checkSocketPath, cutMessages } from './link.ts'
+import { cutMessages, listenAt } from './link.ts'
 import {
   type LogEntry,
   LogFull,
@@ -48,16 +48,13 @@ export class MemoryWriter implements LogWriter {
 
   constructor(folder: string, bytesMax: number) {
     this.#path = join(folder, `${this.writer}.sock`)
-    checkSocketPath(this.#path)
     this.#bytesMax = Math.min(bytesMax, MEMORY_LOG_BYTES_MAX)
     this.#server = createServer((socket) => this.#connected(socket))
   }
 
-  open(): Promise<this> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(this.#path, () => resolve(this))
-    })
+  async open(): Promise<this> {
+    await listenAt(this.#server, this.#path)
+    return this
   }
 
   append(segment: Segment): Promise<void> {

@@ -62,7 +62,7 @@ export class Retention {
   async #removeUnfinished(names: string[], now: number): Promise<void> {
     const { fs, folder } = this.#parts
     for (const name of names) {
-      if (!name.endsWith('.new')) continue
+      if (!name.endsWith('.chunk.new')) continue
       const path = join(folder, name)
       const age = now - (await fs.changedAt(path).catch(() => now))
       if (age > UNFINISHED_MS_MAX) await fs.remove(path).catch(() => {})

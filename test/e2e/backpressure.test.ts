@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { Daemon, frame } from './daemon.ts'
+import { atEnd, Daemon, frame } from './daemon.ts'
 
 const MB_MAX = 400
 
@@ -18,9 +18,13 @@ for (const kind of ['embedded', 'memory'] as const) {
     const { roles } = await daemon.status()
     const processor = roles.find(({ role }) => role === 'processor')!.pid
     process.kill(processor, 'SIGSTOP')
-    t.after(() => process.kill(processor, 'SIGCONT'))
+    atEnd(t, () => process.kill(processor, 'SIGCONT'))
 
-    const events = Array.from({ length: 500 }, (_, i) => ({ subject: `s${i}`, value: 1, data: new Uint8Array(1000) }))
+    const events = Array.from({ length: 500 }, (_, i) => ({
+      subject: `s${i}`,
+      value: 1,
+      data: new Uint8Array(1000),
+    }))
     const body = frame(...events)
     let accepted = 0
     let full: Response | undefined
@@ -36,7 +40,13 @@ for (const kind of ['embedded', 'memory'] as const) {
     assert.equal(full!.headers.get('retry-after'), '1')
     assert.equal(((await full!.json()) as { code: string }).code, 'backlog-full')
     assert.ok(accepted * body.length > 32 * 2 ** 20, `${accepted} bodies fitted`)
-    for (let i = 0; i < 50; i++) assert.equal((await daemon.post(body)).status === 202 ? accepted++ : 0, 0)
+    // The other listener may have some room left in its chunk; then nothing is taken any more.
+    for (let refused = 0; refused < 50; refused++) {
+      if ((await daemon.post(body)).status !== 202) continue
+      accepted++
+      refused = 0
+      assert.ok(accepted * body.length < 256 * 2 ** 20, 'there is an end to it')
+    }
     for (const { pid } of roles) assert.ok(residentMb(pid) < MB_MAX, `${pid} has ${residentMb(pid)} MB`)
 
     process.kill(processor, 'SIGCONT')

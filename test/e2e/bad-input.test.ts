@@ -30,16 +30,36 @@ const ndjson = { 'content-type': 'application/x-ndjson' }
 const line = '{"source":"s","type":"t"}'
 
 const cases: Case[] = [
-  { name: 'a truncated frame', body: frame({ subject: 'abc' }).subarray(0, -2), status: 400, detail: /byte \d+/ },
-  { name: 'a length past the end', body: Uint8Array.of(0x0a, 100, 1, 2), status: 400, detail: /event 1.*byte/ },
+  {
+    name: 'a truncated frame',
+    body: frame({ subject: 'abc' }).subarray(0, -2),
+    status: 400,
+    detail: /byte \d+/,
+  },
+  {
+    name: 'a length past the end',
+    body: Uint8Array.of(0x0a, 100, 1, 2),
+    status: 400,
+    detail: /event 1.*byte/,
+  },
   { name: 'a group that does not end', body: event(...good, 0x0b, 0x08, 1), status: 400 },
   { name: 'the end of no group', body: event(...good, 0x0c), status: 400 },
   { name: 'field 0', body: event(...good, 0x02, 0x00), status: 400, detail: /event 1/ },
   { name: 'an 11-byte varint', body: event(...good, 0x50, ...Array(10).fill(0x80), 0x01), status: 400 },
   { name: 'a length of 2^31', body: Uint8Array.of(0x0a, 0x80, 0x80, 0x80, 0x80, 0x08), status: 400 },
-  { name: 'a type of the wrong wire type', body: event(...text(2, 's'), 0x18, 0x01), status: 400, detail: /type/ },
+  {
+    name: 'a type of the wrong wire type',
+    body: event(...text(2, 's'), 0x18, 0x01),
+    status: 400,
+    detail: /type/,
+  },
   { name: 'an empty body', body: '', status: 400, detail: /no events/ },
-  { name: 'an event without type', body: event(...text(2, 's')), status: 400, detail: /event 1: type is missing/ },
+  {
+    name: 'an event without type',
+    body: event(...text(2, 's')),
+    status: 400,
+    detail: /event 1: type is missing/,
+  },
   { name: 'an event without source', body: event(...text(3, 't')), status: 400, detail: /event 1: source/ },
   {
     name: 'the second of two events without type',
@@ -47,24 +67,104 @@ const cases: Case[] = [
     status: 400,
     detail: /event 2: type/,
   },
-  { name: 'a subject of 1 MB', body: frame({ subject: times(1_000_000, 'x') }), status: 400, detail: /event 1: subject.*1000000.*1024/ },
+  {
+    name: 'a subject of 1 MB',
+    body: frame({ subject: times(1_000_000, 'x') }),
+    status: 400,
+    detail: /event 1: subject.*1000000.*1024/,
+  },
   { name: 'a value of NaN', body: frame({ value: Number.NaN }), status: 400, detail: /event 1: value/ },
-  { name: 'a value of Infinity', body: frame({ value: Number.NEGATIVE_INFINITY }), status: 400, detail: /event 1: value/ },
-  { name: 'NaN in JSON', body: '{"source":"s","type":"t","value":"NaN"}', headers: json, status: 400, detail: /value/ },
+  {
+    name: 'a value of Infinity',
+    body: frame({ value: Number.NEGATIVE_INFINITY }),
+    status: 400,
+    detail: /event 1: value/,
+  },
+  {
+    name: 'NaN in JSON',
+    body: '{"source":"s","type":"t","value":"NaN"}',
+    headers: json,
+    status: 400,
+    detail: /value/,
+  },
   { name: 'no JSON', body: '{"source":', headers: json, status: 400, detail: /line 1/ },
   { name: 'JSON of another shape', body: '"text"', headers: json, status: 400 },
-  { name: 'JSON with an unknown name', body: '{"source":"s","type":"t","sbuject":"x"}', headers: json, status: 400, detail: /did you mean subject/ },
+  {
+    name: 'JSON with an unknown name',
+    body: '{"source":"s","type":"t","sbuject":"x"}',
+    headers: json,
+    status: 400,
+    detail: /did you mean subject/,
+  },
   { name: 'no event in JSON', body: '[]', headers: json, status: 400, detail: /no events/ },
-  { name: 'JSON nested 100,000 deep', body: `${times(100_000, '[')}${times(100_000, ']')}`, headers: json, status: 400 },
-  { name: 'objects nested 100,000 deep', body: `${times(100_000, '{"data":')}1${times(100_000, '}')}`, headers: json, status: 400 },
-  { name: 'a bad line of NDJSON', body: `${line}\n${line}\n{"source":1}\n`, headers: ndjson, status: 400, detail: /line 3/ },
-  { name: 'a broken line of NDJSON', body: `${line}\n${line.slice(0, 9)}\n${line}`, headers: ndjson, status: 400, detail: /line 2/ },
-  { name: 'the year 1', body: '{"source":"s","type":"t","time":"0001-01-01T00:00:00Z"}', headers: json, status: 400, detail: /time/ },
-  { name: 'the year 9999', body: '{"source":"s","type":"t","time":"9999-12-31T23:59:59Z"}', headers: json, status: 400, detail: /time/ },
-  { name: 'an unknown content type', body: 'a=1', headers: { 'content-type': 'text/plain' }, status: 415, code: 'unsupported-media-type' },
-  { name: 'a compressed body', body: 'x', headers: { 'content-encoding': 'gzip' }, status: 415, code: 'unsupported-media-type' },
-  { name: 'a producer without a sequence', body: frame({}), headers: { 'millrace-producer': 'p' }, status: 400, detail: /millrace-sequence/ },
-  { name: 'a sequence without a producer', body: frame({}), headers: { 'millrace-sequence': '1' }, status: 400, detail: /millrace-producer/ },
+  {
+    name: 'JSON nested 100,000 deep',
+    body: `${times(100_000, '[')}${times(100_000, ']')}`,
+    headers: json,
+    status: 400,
+  },
+  {
+    name: 'objects nested 100,000 deep',
+    body: `${times(100_000, '{"data":')}1${times(100_000, '}')}`,
+    headers: json,
+    status: 400,
+  },
+  {
+    name: 'a bad line of NDJSON',
+    body: `${line}\n${line}\n{"source":1}\n`,
+    headers: ndjson,
+    status: 400,
+    detail: /line 3/,
+  },
+  {
+    name: 'a broken line of NDJSON',
+    body: `${line}\n${line.slice(0, 9)}\n${line}`,
+    headers: ndjson,
+    status: 400,
+    detail: /line 2/,
+  },
+  {
+    name: 'the year 1',
+    body: '{"source":"s","type":"t","time":"0001-01-01T00:00:00Z"}',
+    headers: json,
+    status: 400,
+    detail: /time/,
+  },
+  {
+    name: 'the year 9999',
+    body: '{"source":"s","type":"t","time":"9999-12-31T23:59:59Z"}',
+    headers: json,
+    status: 400,
+    detail: /time/,
+  },
+  {
+    name: 'an unknown content type',
+    body: 'a=1',
+    headers: { 'content-type': 'text/plain' },
+    status: 415,
+    code: 'unsupported-media-type',
+  },
+  {
+    name: 'a compressed body',
+    body: 'x',
+    headers: { 'content-encoding': 'gzip' },
+    status: 415,
+    code: 'unsupported-media-type',
+  },
+  {
+    name: 'a producer without a sequence',
+    body: frame({}),
+    headers: { 'millrace-producer': 'p' },
+    status: 400,
+    detail: /millrace-sequence/,
+  },
+  {
+    name: 'a sequence without a producer',
+    body: frame({}),
+    headers: { 'millrace-sequence': '1' },
+    status: 400,
+    detail: /millrace-producer/,
+  },
   {
     name: 'a sequence that is no number',
     body: frame({}),
@@ -118,7 +218,9 @@ test('bad bodies get their answer, leave nothing behind, and disturb nobody', as
     const answer = await raw(daemon, async (write) => {
       await write(head('chunked'))
       for (let i = 0; i < 5; i++) {
-        await write(Buffer.concat([Buffer.from('100000\r\n'), Buffer.alloc(1024 * 1024), Buffer.from('\r\n')]))
+        await write(
+          Buffer.concat([Buffer.from('100000\r\n'), Buffer.alloc(1024 * 1024), Buffer.from('\r\n')]),
+        )
       }
       await write('0\r\n\r\n')
     })
@@ -153,23 +255,32 @@ test('bad bodies get their answer, leave nothing behind, and disturb nobody', as
   assert.equal(neighbour.retries, 0, 'the good client was never refused or cut off')
   const status = await daemon.processed(neighbour.ackedEvents)
   assert.equal(status.processed.events, neighbour.ackedEvents, 'refused bodies left nothing behind')
-  assert.deepEqual(status.roles.map(({ restarts }) => restarts), [0, 0, 0, 0], 'no process ended')
+  assert.deepEqual(
+    status.roles.map(({ restarts }) => restarts),
+    [0, 0, 0, 0],
+    'no process ended',
+  )
 })
 
 test('odd and legal bodies are taken as they are', async (t) => {
-  const daemon = await Daemon.start(t, { config: { measures: [{ name: 'by-subject', by: ['subject'], value: 'none', window: 'all' }] } })
+  const daemon = await Daemon.start(t, {
+    config: { measures: [{ name: 'by-subject', by: ['subject'], value: 'none', window: 'all' }] },
+  })
   const subjects = ['a\u0000b', '\u{1f33e} mill', '', 'x'.repeat(1024)]
   for (const subject of subjects) {
     assert.equal((await daemon.post(frame({ subject }))).status, 202)
   }
   const withExtras = Buffer.concat([frame({ subject: 'extra' }), Uint8Array.of(0x78, 0x01)])
   assert.equal((await daemon.post(withExtras)).status, 202, 'unknown fields pass')
-  const first = '{"source":"s","type":"t","subject":"first","time":"1970-01-01T00:00:00Z"}'
+  const first = '{"source":"s","type":"t","subject":"first","time":"1970-01-01T00:00:00.000000001Z"}'
   const last = '{"source":"s","type":"t","subject":"last","time":"2554-07-21T23:34:33Z"}'
   assert.equal((await daemon.post(`[${first},${last}]`, json)).status, 202, 'the ends of time')
   await daemon.processed(7)
   const { rows } = await daemon.get('/v1/measures/by-subject')
-  assert.deepEqual(rows.map((row: { key: string[] }) => row.key[0]).sort(), [...subjects, 'extra', 'first', 'last'].sort())
+  assert.deepEqual(
+    rows.map((row: { key: string[] }) => row.key[0]).sort(),
+    [...subjects, 'extra', 'first', 'last'].sort(),
+  )
 })
 
 test('a slow body that stops half way is cut off, and a client that goes away is forgotten', async (t) => {
@@ -184,7 +295,9 @@ test('a slow body that stops half way is cut off, and a client that goes away is
     const socket = connect({ host: hostname, port: Number(port) })
     await new Promise((resolve) => socket.once('connect', resolve))
     const part = i % 2 === 0 ? body.subarray(0, body.length - 3) : body
-    await new Promise((resolve) => socket.write(Buffer.concat([Buffer.from(head(body.length)), part]), resolve))
+    await new Promise((resolve) =>
+      socket.write(Buffer.concat([Buffer.from(head(body.length)), part]), resolve),
+    )
     socket.resetAndDestroy()
   }
   const started = Date.now()
@@ -200,7 +313,10 @@ test('a slow body that stops half way is cut off, and a client that goes away is
   assert.equal(neighbour.retries, 0)
   const status = await daemon.until((now) => now.lag.events === 0)
   const gone = status.processed.events - neighbour.ackedEvents
-  assert.ok(gone >= 0 && gone <= 100, `of 100 whole bodies without a listener to the answer, ${gone} were counted`)
+  assert.ok(
+    gone >= 0 && gone <= 100,
+    `of 100 whole bodies without a listener to the answer, ${gone} were counted`,
+  )
 })
 
 function head(length: number | 'chunked'): string {
@@ -209,7 +325,10 @@ function head(length: number | 'chunked'): string {
 }
 
 /** Sends over a bare connection; resolves with all that came back once an answer is whole or the connection ends. */
-function raw(daemon: Daemon, send: (write: (data: Buffer | string | Uint8Array) => Promise<void>) => Promise<void>): Promise<string> {
+function raw(
+  daemon: Daemon,
+  send: (write: (data: Buffer | string | Uint8Array) => Promise<void>) => Promise<void>,
+): Promise<string> {
   const { hostname, port } = new URL(daemon.http)
   return new Promise((resolve) => {
     const socket = connect({ host: hostname, port: Number(port) })

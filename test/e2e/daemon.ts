@@ -59,7 +59,7 @@ export class Daemon {
   static async start(t: TestContext, options: DaemonOptions = {}): Promise<Daemon> {
     const dataDir = options.dataDir ?? (await temporaryFolder(t))
     const daemon = new Daemon(dataDir, options)
-    t.after(() => daemon.end())
+    atEnd(t, () => daemon.end())
     await daemon.launch()
     return daemon
   }
@@ -67,7 +67,7 @@ export class Daemon {
   /** A daemon that is expected to end by itself: resolves with how it ended. */
   static async run(t: TestContext, options: DaemonOptions = {}) {
     const daemon = new Daemon(options.dataDir ?? (await temporaryFolder(t)), options)
-    t.after(() => daemon.end())
+    atEnd(t, () => daemon.end())
     daemon.#spawn()
     return { ...(await daemon.exited()), daemon }
   }
@@ -106,7 +106,8 @@ export class Daemon {
     const command = [process.execPath, ...nodeArguments, entry, 'start', ...sets]
     // A private mount namespace; sh is replaced by the daemon, so that its process id is the child's.
     const mounted = `mount --bind '${bootId}' /proc/sys/kernel/random/boot_id && exec "$@"`
-    const [program, ...words] = bootId === undefined ? command : ['unshare', '-m', 'sh', '-c', mounted, 'sh', ...command]
+    const [program, ...words] =
+      bootId === undefined ? command : ['unshare', '-m', 'sh', '-c', mounted, 'sh', ...command]
     const child = spawn(program, words, {
       cwd: this.dataDir,
       env: { ...process.env, ...env },
@@ -159,6 +160,7 @@ export class Daemon {
     return (await response.json()) as Status
   }
 
+  // biome-ignore lint/suspicious/noExplicitAny: answers of many shapes
   async get(path: string): Promise<any> {
     const response = await fetch(this.http + path)
     if (!response.ok) throw new Error(`${path} ${response.status}: ${await response.text()}`)
@@ -212,6 +214,9 @@ export class Daemon {
     const pids = this.#child === undefined ? [] : [this.pid, ...(await childrenOf(this.pid))]
     for (const pid of pids) killQuietly(pid)
     await this.exited()
+    while ((await Promise.all(pids.map(isRunning))).includes(true)) {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
   }
 
   /** For `after`: whatever is left of it goes. */
@@ -220,10 +225,24 @@ export class Daemon {
   }
 }
 
+const cleanups = new WeakMap<TestContext, (() => unknown)[]>()
+
+/** Has something done when the test is over, what came last first: processes end before their folders go. */
+export function atEnd(t: TestContext, act: () => unknown): void {
+  const acts = cleanups.get(t) ?? []
+  if (!cleanups.has(t)) {
+    cleanups.set(t, acts)
+    t.after(async () => {
+      for (const next of acts.reverse()) await next()
+    })
+  }
+  acts.push(act)
+}
+
 /** Folder under the system's temporary one that goes with the test. */
 export async function temporaryFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
-  t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
+  atEnd(t, () => rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
   return folder
 }
 
@@ -237,6 +256,12 @@ export async function childrenOf(pid: number): Promise<number[]> {
     if (Number(parent) === pid) children.push(Number(name))
   }
   return children
+}
+
+/** False for what has ended, also where nobody has asked for its exit code yet. */
+async function isRunning(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2)[0] !== 'Z'
 }
 
 export function killQuietly(pid: number): void {
@@ -267,15 +292,17 @@ function parse(line: string): Line {
   }
 }
 
-function merge(base: Record<string, any>, over: Record<string, any>): Record<string, any> {
+type Settings = Record<string, unknown>
+
+function merge(base: Settings, over: Settings): Settings {
   const merged = { ...base }
   for (const [key, value] of Object.entries(over)) {
-    const both = isMap(value) && isMap(base[key])
-    merged[key] = both ? merge(base[key], value) : value
+    const below = base[key]
+    merged[key] = isMap(value) && isMap(below) ? merge(below, value) : value
   }
   return merged
 }
 
-function isMap(value: unknown): boolean {
+function isMap(value: unknown): value is Settings {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { Client } from './client.ts'
-import { Daemon, temporaryFolder } from './daemon.ts'
+import { atEnd, Daemon, temporaryFolder } from './daemon.ts'
 import { random } from './random.ts'
 
 const run = promisify(execFile)
@@ -29,7 +29,7 @@ class Disk {
     await file.truncate(megabytes * 2 ** 20)
     await file.close()
     await run('mkfs.ext4', ['-q', '-F', disk.image])
-    t.after(() => disk.unmount())
+    atEnd(t, () => disk.unmount())
     await disk.mount()
     return disk
   }
@@ -43,7 +43,16 @@ class Disk {
   async unmount(): Promise<void> {
     if (!this.#mounted) return
     this.#mounted = false
-    await run('umount', [this.folder])
+    // The last threads of a killed process let go of their files a moment after it is gone.
+    for (let tries = 100; ; tries--) {
+      try {
+        await run('umount', [this.folder])
+        return
+      } catch (error) {
+        if (tries === 0) throw error
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
   }
 }
 
@@ -143,7 +152,7 @@ test('a power cut: what was acknowledged had been flushed', async (t) => {
   await copyFile(disk.image, after)
 
   const survived = new Disk(after, `${disk.folder}-after`)
-  t.after(() => survived.unmount())
+  atEnd(t, () => survived.unmount())
   await survived.mount()
   const bootId = join(await temporaryFolder(t), 'boot_id')
   await writeFile(bootId, '00000000-0000-4000-8000-000000000001\n')

@@ -8,7 +8,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Client } from './client.ts'
-import { childrenOf, Daemon, entry, frame, killQuietly, temporaryFolder } from './daemon.ts'
+import { atEnd, childrenOf, Daemon, entry, frame, killQuietly, temporaryFolder } from './daemon.ts'
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   test(`${signal} drains: what is in flight is answered and counted, and the exit code is 0`, async (t) => {
@@ -19,7 +19,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const workers = await childrenOf(daemon.pid)
     daemon.signal(signal)
     assert.deepEqual(await daemon.exited(), { code: 0, signal: null })
-    for (const pid of workers) assert.equal(existsSync(`/proc/${pid}`), false, 'no worker outlives the primary')
+    for (const pid of workers)
+      assert.equal(existsSync(`/proc/${pid}`), false, 'no worker outlives the primary')
     await daemon.launch()
     for (const client of clients) client.stop()
     await Promise.all(sending)
@@ -37,7 +38,9 @@ test('a dead worker is started again, and what it held is counted once', async (
     const pid = before.roles.find((one) => one.role === role)!.pid
     killQuietly(pid)
     await daemon.line((line) => line.ended === pid)
-    await daemon.until(({ roles }) => roles.every(({ ready }) => ready) && !roles.some((one) => one.pid === pid))
+    await daemon.until(
+      ({ roles }) => roles.every(({ ready }) => ready) && !roles.some((one) => one.pid === pid),
+    )
   }
   client.stop()
   await sending
@@ -54,12 +57,15 @@ test('a crash loop ends the daemon with exit code 1 and the reason', async (t) =
   await writeFile(join(folder, 'results', 'data.mdb'), Buffer.alloc(8192, 'not a store'))
   const { code, daemon: broken } = await Daemon.run(t, { dataDir: folder })
   assert.equal(code, 1)
-  assert.ok(broken.lines.some(({ level, msg }) => level === 60 && /processor|store/.test(String(msg))), broken.tail())
+  assert.ok(
+    broken.lines.some(({ level, msg }) => level === 60 && /processor|store/.test(String(msg))),
+    broken.tail(),
+  )
 })
 
 test('a port or a data directory that is taken is an error at start', async (t) => {
   const server = createServer().listen(0, '127.0.0.1')
-  t.after(() => server.close())
+  atEnd(t, () => server.close())
   await new Promise((resolve) => server.once('listening', resolve))
   const { port } = server.address() as { port: number }
   const taken = await Daemon.run(t, { config: { http: { listen: `127.0.0.1:${port}` } } })
@@ -79,7 +85,7 @@ test('it tells pm2 that it is ready, and ends on its message', async (t) => {
   const child = spawn(process.execPath, [entry, ...['start', ...sets.flatMap((set) => ['--set', set])]], {
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
-  t.after(() => child.kill('SIGKILL'))
+  atEnd(t, () => child.kill('SIGKILL'))
   assert.equal(await new Promise((resolve) => child.once('message', resolve)), 'ready')
   child.kill('SIGINT')
   assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 0)
@@ -98,7 +104,9 @@ test('health and readiness are told on the admin port', async (t) => {
 })
 
 test('under a profiler that cannot follow forks, one process does it all and still drains', async (t) => {
-  const daemon = await Daemon.start(t, { nodeArguments: ['--prof', '--no-logfile-per-isolate', '--logfile=v8.log'] })
+  const daemon = await Daemon.start(t, {
+    nodeArguments: ['--prof', '--no-logfile-per-isolate', '--logfile=v8.log'],
+  })
   assert.deepEqual(await childrenOf(daemon.pid), [])
   const client = new Client(daemon, 'client', 1)
   const sending = client.run()
@@ -119,7 +127,9 @@ test('a correlation id is carried to the answer and the log, or made', async (t)
   const trace = '0af7651916cd43dd8448eb211c80319c'
   const traced = await daemon.post(frame({}), { traceparent: `00-${trace}-b7ad6b7169203331-01` })
   assert.equal(traced.headers.get('x-correlation-id'), trace)
-  const made = [await daemon.post(frame({})), await daemon.post(frame({}))].map((response) => response.headers.get('x-correlation-id'))
+  const made = [await daemon.post(frame({})), await daemon.post(frame({}))].map((response) =>
+    response.headers.get('x-correlation-id'),
+  )
   assert.ok(made[0] && made[1] && made[0] !== made[1])
   await daemon.post('', { 'x-correlation-id': 'order-18' })
   const line = await daemon.line(({ correlationId }) => correlationId === 'order-18')

@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { Daemon, frame, temporaryFolder } from './daemon.ts'
+import { atEnd, Daemon, frame, temporaryFolder } from './daemon.ts'
 
 test('a sync completes between the arrival of a lone request and its 202', async (t) => {
   const daemon = await Daemon.start(t, { config: { cluster: { listeners: 1 } } })
@@ -14,11 +14,16 @@ test('a sync completes between the arrival of a lone request and its 202', async
   const listener = (await daemon.status()).roles.find(({ role }) => role === 'listener')!.pid
 
   const trace = join(await temporaryFolder(t), 'trace')
-  const calls = 'trace=read,recv,recvfrom,recvmsg,write,send,sendto,sendmsg,writev,pwrite64,pwritev,fdatasync,fsync'
-  const strace = spawn('strace', ['-f', '-ttt', '-s', '64', '-e', calls, '-o', trace, '-p', String(listener)], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  t.after(() => strace.kill('SIGKILL'))
+  const calls =
+    'trace=read,recv,recvfrom,recvmsg,write,send,sendto,sendmsg,writev,pwrite64,pwritev,fdatasync,fsync'
+  const strace = spawn(
+    'strace',
+    ['-f', '-ttt', '-s', '64', '-e', calls, '-o', trace, '-p', String(listener)],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  )
+  atEnd(t, () => strace.kill('SIGKILL'))
   await new Promise<void>((resolve, reject) => {
     strace.once('error', reject) // not installed: this test needs it
     strace.stderr.once('data', () => resolve()) // "Process ... attached"

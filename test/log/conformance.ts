@@ -1,0 +1,251 @@
+// What every kind of log promises (src/log/log.ts), as tests that each kind runs against the real thing.
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { type LogEntry, LogFull, type LogReader, type LogWriter, type Position } from '../../src/log/log.ts'
+import { type Segment, SegmentBuilder } from '../../src/log/segment.ts'
+
+export interface LogUnderTest {
+  openWriter(): Promise<LogWriter>
+  openReader(): Promise<LogReader>
+  /** Bytes of the largest segment that it takes. */
+  segmentBytesMax: number
+  /** More bytes than it holds. */
+  bytesMax: number
+}
+
+/** A segment of one body: `name`, padded to so many bytes. */
+export function segmentOf(name: string, bytes = 0): Segment {
+  const builder = new SegmentBuilder(Math.max(64, bytes))
+  builder.add(Buffer.from(name.padEnd(bytes, '.')), 3, 'producer', 7, 'correlation', 1234)
+  return builder.seal()
+}
+
+/** Reads in the background, and keeps a copy of what came. */
+class Reading {
+  readonly read: { name: string; lane: string; next: number; bytes: Buffer }[] = []
+  readonly #stop = new AbortController()
+  readonly #done: Promise<void>
+  #came: () => void = () => {}
+
+  constructor(reader: LogReader, from: Position = new Map()) {
+    this.#done = this.#run(reader, from)
+  }
+
+  async #run(reader: LogReader, from: Position): Promise<void> {
+    for await (const entry of reader.read(from, this.#stop.signal)) {
+      this.read.push(copyOf(entry))
+      this.#came()
+    }
+  }
+
+  get names(): string[] {
+    return this.read.map(({ name }) => name)
+  }
+
+  /** Waits until so many have come. */
+  async until(count: number): Promise<void> {
+    while (this.read.length < count) {
+      await new Promise<void>((resolve) => {
+        this.#came = resolve
+      })
+    }
+  }
+
+  /** After the first so many. */
+  position(count: number): Map<string, number> {
+    return new Map(this.read.slice(0, count).map(({ lane, next }) => [lane, next]))
+  }
+
+  async end(): Promise<void> {
+    this.#stop.abort()
+    await this.#done
+  }
+}
+
+function copyOf({ segment, lane, next }: LogEntry) {
+  const name = segment.frames.toString().replace(/\.+$/, '')
+  return { name, lane, next, bytes: Buffer.from(segment.bytes) }
+}
+
+const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, i) => `n${from + i}`)
+
+export function conformance(kind: string, setUp: (t: TestContext) => Promise<LogUnderTest>): void {
+  const claim = (name: string, run: (log: LogUnderTest, t: TestContext) => Promise<void>) =>
+    test(`${kind}: ${name}`, { timeout: 60_000 }, async (t) => run(await setUp(t), t))
+
+  claim('what is appended is read in order, once', async (log) => {
+    const writer = await log.openWriter()
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    for (const name of numbered(50)) await writer.append(segmentOf(name))
+    await reading.until(50)
+    assert.deepEqual(reading.names, numbered(50))
+    await reading.end()
+    reader.committed(reading.position(50))
+    await Promise.all([writer.close(), reader.close()])
+  })
+
+  claim('many appends in flight keep their order and get rising sequences and totals', async (log) => {
+    const writer = await log.openWriter()
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    await Promise.all(numbered(500).map((name) => writer.append(segmentOf(name))))
+    await reading.until(500)
+    assert.deepEqual(reading.names, numbered(500))
+    assert.deepEqual(
+      reading.read.map(({ next }) => next),
+      numbered(500).map((_, i) => i + 1),
+    )
+    assert.equal(writer.written().segments, 500)
+    assert.equal(writer.written().events, 1500)
+    assert.equal(writer.written().bodies, 500)
+    await reading.end()
+    reader.committed(reading.position(500))
+    await Promise.all([writer.close(), reader.close()])
+  })
+
+  claim('a segment comes back byte for byte, whatever its size', async (log) => {
+    const writer = await log.openWriter()
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    const sizes = [1, 2, 511, 512, 4096, 65_535, 1_048_576, log.segmentBytesMax - 512]
+    const segments = sizes.map((bytes, i) => segmentOf(`s${i}`, bytes))
+    for (const segment of segments) await writer.append(segment)
+    await reading.until(sizes.length)
+    reading.read.forEach(({ bytes }, i) => {
+      assert.ok(bytes.equals(segments[i].bytes), `${sizes[i]} bytes`)
+    })
+    await reading.end()
+    reader.committed(reading.position(sizes.length))
+    await Promise.all([writer.close(), reader.close()])
+  })
+
+  claim(
+    'a reader that starts at a position reads on from it, and one that starts before reads again',
+    async (log) => {
+      const writer = await log.openWriter()
+      for (const name of numbered(20)) await writer.append(segmentOf(name))
+      const first = await log.openReader()
+      const before = new Reading(first)
+      await before.until(20)
+      await before.end()
+      await first.close()
+
+      const second = await log.openReader()
+      const again = new Reading(second, before.position(8))
+      await again.until(12)
+      await writer.append(segmentOf('later'))
+      await again.until(13)
+      assert.deepEqual(again.names, [...numbered(12, 8), 'later'])
+      await again.end()
+      second.committed(again.position(13))
+      await Promise.all([writer.close(), second.close()])
+    },
+  )
+
+  claim('all writers are read, those that come later too', async (log) => {
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    const writers = [await log.openWriter(), await log.openWriter()]
+    for (const [i, writer] of writers.entries()) await writer.append(segmentOf(`w${i}`))
+    await reading.until(2)
+    writers.push(await log.openWriter())
+    await writers[2].append(segmentOf('w2'))
+    await reading.until(3)
+    assert.deepEqual([...reading.names].sort(), ['w0', 'w1', 'w2'])
+    assert.equal(new Set(reading.read.map(({ lane }) => lane)).size, 3)
+    assert.equal(new Set(writers.map(({ writer }) => writer)).size, 3)
+    await reading.end()
+    reader.committed(reading.position(3))
+    await Promise.all([...writers.map((writer) => writer.close()), reader.close()])
+  })
+
+  claim('a reader waits for what comes later, and an aborted reading ends', async (log) => {
+    const writer = await log.openWriter()
+    const reader = await log.openReader()
+    const waiting = new Reading(reader)
+    await writer.append(segmentOf('one'))
+    await waiting.until(1)
+    await writer.append(segmentOf('two'))
+    await waiting.until(2)
+    await waiting.end()
+    reader.committed(waiting.position(2))
+    await Promise.all([writer.close(), reader.close()])
+  })
+
+  claim('a full log refuses with LogFull, keeps what it has, and goes on after a commit', async (log) => {
+    const writer = await log.openWriter()
+    const bytes = Math.floor(log.segmentBytesMax / 2)
+    let accepted = 0
+    let refusal: unknown
+    while (refusal === undefined && accepted * bytes <= log.bytesMax) {
+      await writer.append(segmentOf(`n${accepted}`, bytes)).then(
+        () => accepted++,
+        (error: unknown) => {
+          refusal = error
+        },
+      )
+    }
+    assert.ok(refusal instanceof LogFull, `after ${accepted}: ${refusal}`)
+    assert.ok(writer.written().backlogBytes >= accepted * bytes)
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    await reading.until(accepted)
+    assert.deepEqual(reading.names, numbered(accepted))
+    reader.committed(reading.position(accepted))
+    for (let again = true; again; ) {
+      await writer.append(segmentOf('after', bytes)).then(
+        () => {
+          again = false
+        },
+        async (error: unknown) => {
+          assert.ok(error instanceof LogFull, `${error}`)
+          await new Promise((resolve) => setImmediate(resolve))
+        },
+      )
+    }
+    await reading.until(accepted + 1)
+    assert.equal(reading.names.at(-1), 'after')
+    await reading.end()
+    reader.committed(reading.position(accepted + 1))
+    await Promise.all([writer.close(), reader.close()])
+  })
+
+  claim('what is not committed is kept, however much follows', async (log) => {
+    const writer = await log.openWriter()
+    await writer.append(segmentOf('kept'))
+    const bytes = Math.floor(log.segmentBytesMax / 2)
+    for (let full = false; !full; ) {
+      await writer.append(segmentOf('filler', bytes)).catch(() => {
+        full = true
+      })
+    }
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    reader.committed(new Map([[writer.writer, 0]]))
+    await reading.until(1)
+    assert.equal(reading.names[0], 'kept')
+    await reading.until(writer.written().segments)
+    await reading.end()
+    reader.committed(reading.position(reading.read.length))
+    await Promise.all([writer.close(), reader.close()])
+  })
+
+  claim(
+    'a writer closes when all is safe, and takes nothing after that',
+    async (log) => {
+      const reader = await log.openReader()
+      const reading = new Reading(reader)
+      const writer = await log.openWriter()
+      await writer.append(segmentOf('only'))
+      await reading.until(1)
+      assert.deepEqual(reader.finished(), [])
+      reader.committed(reading.position(1))
+      await writer.close()
+      await assert.rejects(writer.append(segmentOf('late')))
+      await reading.end()
+      await reader.close()
+    },
+  )
+}

@@ -31,7 +31,9 @@ const keys = {
 export async function askDuckDb(parquet: string): Promise<Answers> {
   const connection = await (await DuckDBInstance.create()).connect()
   const ask = async (key: string) => {
-    const ranked = QUANTILES.map((q, i) => `list_sort(list(delay))[1 + floor(${q} * (count(*) - 1))::BIGINT] AS q${i}`)
+    const ranked = QUANTILES.map(
+      (q, i) => `list_sort(list(delay))[1 + floor(${q} * (count(*) - 1))::BIGINT] AS q${i}`,
+    )
     const sql = `SELECT ${key} AS key, count(*), sum(delay), min(delay), max(delay), ${ranked.join(', ')}
       FROM '${parquet}' GROUP BY 1`
     const rows = (await connection.runAndReadAll(sql)).getRowsJson()
@@ -112,7 +114,9 @@ export function compare(ours: Answers, theirs: Answers, print: (line: string) =>
     }
   }
   const error = (RELATIVE_ERROR * 100).toFixed(2)
-  print(`\n${rows} rows compared: counts, sums, min and max exactly, quantiles within ${error} %: ${wrong} differ`)
+  print(
+    `\n${rows} rows compared: counts, sums, min and max exactly, quantiles within ${error} %: ${wrong} differ`,
+  )
   return wrong === 0
 }
 

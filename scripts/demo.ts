@@ -59,7 +59,20 @@ async function send(http: string): Promise<Summary> {
   const attributes = ['--attribute', 'destination', '--attribute', 'distance']
   const child = spawn(
     process.execPath,
-    [entry, 'send', flights, '--url', http, '--type', 'flight', '--source', 'bts', ...columns, ...attributes, '--json'],
+    [
+      entry,
+      'send',
+      flights,
+      '--url',
+      http,
+      '--type',
+      'flight',
+      '--source',
+      'bts',
+      ...columns,
+      ...attributes,
+      '--json',
+    ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
   let text = ''

@@ -50,6 +50,8 @@ export const READ_BYTES_MAX = 1 * MiB
 
 /** Bytes that one listener keeps for the processor. Past it: 429. */
 export const MEMORY_LOG_BYTES_MAX = 64 * MiB
+/** How long a listener that ends waits for the processor to take what is left, milliseconds; below DRAIN_MS_MAX. */
+export const MEMORY_CLOSE_MS_MAX = 25_000
 
 // --- The processor ------------------------------------------------------------------------------------
 

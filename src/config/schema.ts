@@ -135,6 +135,7 @@ interface Loose {
   http?: { listen?: unknown; maxBody?: unknown }
   admin?: { listen?: unknown }
   log?: { kind?: unknown; retention?: { maxBytes?: unknown } }
+  cluster?: { listeners?: unknown }
   auth?: unknown
 }
 
@@ -152,10 +153,10 @@ function segmentBytes(maxBody: number): number {
   return headerBytes + SEGMENT_BYTES_TARGET + maxBody + SEGMENT_BODIES_MAX * ENTRY_BYTES_MAX
 }
 
-/** The smallest `log.retention.maxBytes`: the embedded log works with eight chunks of two segments or more. */
-export function leastRetentionBytes(kind: Config['log']['kind'], maxBody: number): number {
+/** The smallest `log.retention.maxBytes`: the embedded log works with two chunks for each listener and four more. */
+export function leastRetentionBytes(kind: Config['log']['kind'], maxBody: number, listeners: number): number {
   const segment = segmentBytes(maxBody)
-  return kind === 'memory' ? segment : 8 * Math.max(CHUNK_BYTES_MIN, 2 * segment)
+  return kind === 'memory' ? segment : (2 * listeners + 4) * Math.max(CHUNK_BYTES_MIN, 2 * segment)
 }
 
 function together<T extends z.ZodType>(schema: T) {
@@ -173,12 +174,13 @@ function together<T extends z.ZodType>(schema: T) {
       const same = formatListen(http.listen) === formatListen(admin.listen)
       return same ? 'is the same as http.listen: each needs a port of its own' : undefined
     }),
-    claim(['log', 'retention', 'maxBytes'], ({ http, log }) => {
+    claim(['log', 'retention', 'maxBytes'], ({ http, log, cluster }) => {
       const kind = log?.kind
       const maxBytes = log?.retention?.maxBytes
       if (typeof maxBytes !== 'number' || typeof http?.maxBody !== 'number') return undefined
       if (kind !== 'embedded' && kind !== 'memory') return undefined
-      const least = leastRetentionBytes(kind, http.maxBody)
+      const listeners = typeof cluster?.listeners === 'number' ? cluster.listeners : 1
+      const least = leastRetentionBytes(kind, http.maxBody, listeners)
       if (maxBytes >= least) return undefined
       const mebibytes = Math.ceil(least / 2 ** 20)
       const why = `with bodies of up to ${formatSize(http.maxBody)} (http.maxBody)`

@@ -19,6 +19,9 @@ import { FinalError, type Role, type RoleParts } from './role.ts'
 
 const REFUSALS_LOGGED_PER_SECOND = 10
 const STATUS_TIMEOUT_MS = 1000
+/** How long a drain waits for bodies that are on their way in. */
+const UPLOAD_MS_MAX = 5_000
+const UPLOAD_CHECK_MS = 5
 
 export async function listener({ config, logger, conversation }: RoleParts): Promise<Role> {
   const uWS = await loadServer()
@@ -39,10 +42,8 @@ export async function listener({ config, logger, conversation }: RoleParts): Pro
     ? uWS.SSLApp({ cert_file_name: config.http.tls.cert, key_file_name: config.http.tls.key })
     : uWS.App()
   const { durability } = log
-  app.post(
-    '/v1/events',
-    publish({ ...parts, batcher, admission: new Admission(), maxBody: config.http.maxBody, durability }),
-  )
+  const admission = new Admission()
+  app.post('/v1/events', publish({ ...parts, batcher, admission, maxBody: config.http.maxBody, durability }))
   const routes: RouteParts = {
     ...parts,
     query: new Query(store),
@@ -58,6 +59,9 @@ export async function listener({ config, logger, conversation }: RoleParts): Pro
     async drain() {
       draining = true
       uWS.us_listen_socket_close(socket)
+      for (const deadline = Date.now() + UPLOAD_MS_MAX; admission.open > 0 && Date.now() < deadline; ) {
+        await new Promise((resolve) => setTimeout(resolve, UPLOAD_CHECK_MS))
+      }
       await batcher.drained()
       await log.close()
       app.close()

@@ -1,7 +1,7 @@
 // A lock that dies with its holder: a Unix socket in the data directory. A connection that is accepted means that
 // the holder lives; one that is refused means that it was killed, and the file is taken over.
 
-import { unlink } from 'node:fs/promises'
+import { stat, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 
 const RETRY_MS = 50
@@ -11,11 +11,24 @@ export async function lock(path: string, patienceMs: number): Promise<() => Prom
   const deadline = Date.now() + patienceMs
   for (;;) {
     const server = await listen(path)
-    if (server !== undefined) return () => new Promise((resolve) => server.close(() => resolve()))
+    if (server !== undefined && (await isStillOurs(path))) {
+      return () => new Promise((resolve) => server.close(() => resolve()))
+    }
     if (!(await isHeld(path))) await unlink(path).catch(ignoreMissing)
     else if (Date.now() > deadline) throw new Error(`${path} is held by a process that is running`)
     else await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
   }
+}
+
+/** Two may find the same stale file, and the second take away what the first has just made: so it looks again. */
+async function isStillOurs(path: string): Promise<boolean> {
+  const made = await inode(path)
+  await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+  return made !== undefined && (await inode(path)) === made
+}
+
+async function inode(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.ino
 }
 
 function listen(path: string): Promise<Server | undefined> {
@@ -36,7 +49,9 @@ function isHeld(path: string): Promise<boolean> {
       socket.destroy()
       resolve(true)
     })
-    socket.once('error', () => resolve(false))
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
+      resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT')
+    })
   })
 }
 

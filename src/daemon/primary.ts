@@ -114,8 +114,7 @@ class Primary {
 
   #announce(admin: Listen): void {
     const { http, log, dataDir } = this.#config
-    const address = ({ host, port }: Listen) =>
-      `${host.includes(':') ? `[${host}]` : host}:${port}`
+    const address = ({ host, port }: Listen) => `${host.includes(':') ? `[${host}]` : host}:${port}`
     this.#ready = true
     this.#logger.info(
       {
@@ -174,6 +173,7 @@ class Primary {
       process.removeAllListeners(signal) // a profiler's own would end the process before it has drained
       process.on(signal, () => this.#end({ signal }))
     }
+    process.on('SIGHUP', () => this.#logger.warn('SIGHUP: the configuration is read at start only'))
     // pm2 on Windows and its `shutdown_with_message` send this instead of a signal.
     process.on('message', (message) => {
       if (message === 'shutdown') this.#end({ signal: 'shutdown' })

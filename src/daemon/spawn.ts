@@ -31,7 +31,13 @@ export function forkChild(): Child {
       onClose: (listener) => void worker.on('disconnect', listener),
     },
     kill: () => worker.process.kill('SIGKILL'),
-    onExit: (listener) => void worker.on('exit', listener),
+    onExit: (listener) => {
+      worker.on('exit', listener)
+      // A process that could not be made has no exit; of any other error the end of the channel tells.
+      worker.on('error', (error) => {
+        if (worker.process.pid === undefined) listener(null, `no process: ${error.message}`)
+      })
+    },
   }
 }
 

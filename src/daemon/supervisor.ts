@@ -93,6 +93,7 @@ export class Slot {
     const pid = this.child?.pid
     this.child = undefined
     const wasReady = this.ready
+    const readyMs = wasReady ? Date.now() - this.#readyAt : 0
     this.ready = false
     this.#notify()
     if (this.#draining) return
@@ -106,7 +107,7 @@ export class Slot {
       )
       return
     }
-    this.#waitMs = Date.now() - this.#readyAt > CRASH_WINDOW_MS ? RESTART_MS_MIN : this.#waitMs
+    if (readyMs > CRASH_WINDOW_MS) this.#waitMs = RESTART_MS_MIN
     logger.warn({ ended: pid, how, restartMs: this.#waitMs }, `the ${role} ended and is started again`)
     this.#timer = setTimeout(() => {
       this.restarts++

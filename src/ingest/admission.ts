@@ -6,6 +6,9 @@ import { IN_FLIGHT_BYTES_MAX } from '../limits.ts'
 export class Admission {
   #bytes = 0
 
+  /** Requests that have come and are not answered yet. */
+  open = 0
+
   get bytes(): number {
     return this.#bytes
   }

@@ -14,6 +14,9 @@ import { jsonToFrame } from './json.ts'
 import { ndjsonToFrame } from './ndjson.ts'
 import { scan } from './scan.ts'
 
+/** First size of the memory for a body that does not come in one piece. */
+const COLLECT_BYTES_MIN = 4096
+
 type Codec = 'protobuf' | 'json' | 'ndjson'
 
 const codecs: ReadonlyMap<string, Codec> = new Map([
@@ -67,12 +70,16 @@ class Body implements Exchange, Waiting {
   /** Chunks of a body that did not come in one piece. */
   #collected: Buffer | undefined
   #received = 0
+  /** Bytes that admission knows of. */
+  #held = 0
   #refused = false
+  #over = false
 
   constructor(parts: PublishParts, res: HttpResponse, correlation: string) {
     this.#parts = parts
     this.res = res
     this.#correlation = correlation
+    parts.admission.open++
   }
 
   get correlationId(): string {
@@ -109,7 +116,8 @@ class Body implements Exchange, Waiting {
     if (this.#refused) return
     try {
       if (last && this.#collected === undefined) {
-        this.#take(chunk.byteLength)
+        this.#receive(chunk.byteLength)
+        this.#hold(chunk.byteLength)
         this.#complete(new Uint8Array(chunk))
         return
       }
@@ -123,47 +131,57 @@ class Body implements Exchange, Waiting {
   /** The client is gone. What is already on its way to the log stays there, nobody is told. */
   abort(): void {
     this.aborted = true
-    if (this.#events === 0 && !this.#refused) this.#giveBack()
+    if (this.#events === 0 && !this.#refused) this.#end()
     this.#refused = true
   }
 
   durable(): void {
-    this.#giveBack()
+    this.#end()
     this.closing = this.#parts.draining()
     answerJson(this, '202 Accepted', `{"accepted":${this.#events},"durability":"${this.#parts.durability}"}`)
   }
 
   refused(error: Error): void {
     this.#refused = true
-    this.#giveBack()
+    this.#end()
     const problem =
       error instanceof Problem ? error : new Problem('internal', 'this request failed', { cause: error })
     this.#parts.refused(problem, this.correlationId)
     answerProblem(this, problem)
   }
 
-  #take(bytes: number): void {
-    const { maxBody, admission } = this.#parts
-    if (this.#received + bytes > maxBody) throw tooLarge(this.#received + bytes, maxBody)
-    admission.take(bytes)
+  #receive(bytes: number): void {
+    const { maxBody } = this.#parts
     this.#received += bytes
+    if (this.#received > maxBody) throw tooLarge(this.#received, maxBody)
   }
 
-  #giveBack(): void {
-    this.#parts.admission.give(this.#received)
-    this.#received = 0
+  #hold(bytes: number): void {
+    this.#parts.admission.take(bytes)
+    this.#held += bytes
+  }
+
+  /** Answered, or nobody is there to be answered. */
+  #end(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#parts.admission.give(this.#held)
+    this.#parts.admission.open--
     this.#collected = undefined
   }
 
   #collect(chunk: ArrayBuffer): void {
     const at = this.#received
-    this.#take(chunk.byteLength)
-    if (this.#collected === undefined || this.#received > this.#collected.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(this.#received, 2 * at, 16 * 1024))
+    this.#receive(chunk.byteLength)
+    const room = this.#collected?.length ?? 0
+    if (this.#received > room) {
+      const size = Math.min(Math.max(this.#received, 2 * room, COLLECT_BYTES_MIN), this.#parts.maxBody)
+      this.#hold(size - room) // what is set apart counts, not what has come
+      const grown = Buffer.allocUnsafeSlow(size)
       this.#collected?.copy(grown, 0, 0, at)
       this.#collected = grown
     }
-    this.#collected.set(new Uint8Array(chunk), at)
+    this.#collected!.set(new Uint8Array(chunk), at)
   }
 
   #complete(body: Uint8Array): void {

@@ -45,7 +45,10 @@ export interface LogWriter {
    */
   append(segment: Segment): Promise<void>
   written(): Written
-  /** Resolves when all that was appended is safe from this process's end. Nothing may be appended after it. */
+  /**
+   * Resolves when all that was appended is safe from this process's end, rejects with LogUnavailable where some of it
+   * is lost. Nothing may be appended after it.
+   */
   close(): Promise<void>
 }
 

@@ -12,7 +12,8 @@ import { EmbeddedWriter, newWriter } from './embedded/writer.ts'
 import { realFileSystem } from './filesystem.ts'
 import { connectLink, SocketLinkServer } from './link.ts'
 import type { LogReader, LogWriter } from './log.ts'
-import { MemoryReader, MemoryWriter } from './memory.ts'
+import { MemoryWriter } from './memory.ts'
+import { MemoryReader } from './memory-reader.ts'
 import { HEADER_BYTES } from './segment.ts'
 
 /** Bytes of the largest segment: one that was not full yet took the largest body. */
@@ -36,7 +37,9 @@ export interface ReaderHooks {
 export async function openReader(config: Config, hooks: ReaderHooks): Promise<LogReader> {
   const folder = await logFolder(config)
   const onChange = (changed: () => void) => {
-    const watcher = watch(folder, { persistent: false }, changed)
+    const watcher = watch(folder, { persistent: false }, (event) => {
+      if (event === 'rename') changed() // the other event is each write to a chunk
+    })
     watcher.on('error', hooks.onError)
     return () => watcher.close()
   }
@@ -55,10 +58,12 @@ export async function openReader(config: Config, hooks: ReaderHooks): Promise<Lo
 }
 
 function size(config: Config) {
-  return sizeOf(config.log.retention.maxBytes, segmentBytesMax(config.http.maxBody))
+  const { log, http, cluster } = config
+  return sizeOf(log.retention.maxBytes, segmentBytesMax(http.maxBody), cluster.listeners)
 }
 
-async function logFolder(config: Config): Promise<string> {
+/** Where the log's files and sockets are; made if it is not there. */
+export async function logFolder(config: Config): Promise<string> {
   const folder = join(config.dataDir, 'log')
   await mkdir(folder, { recursive: true })
   return folder

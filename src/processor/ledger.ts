@@ -15,6 +15,9 @@
 import { LEDGER_INTERVALS_MAX, PRODUCER_INTERVALS_MAX, PRODUCERS_MAX } from '../limits.ts'
 import { IntervalSet } from './intervals.ts'
 
+/** Of its bounds, when it has outgrown them. */
+const FORGET_DOWN_TO = 0.9
+
 /** Where the ledger is kept; the store's batch is one. Values are opaque bytes. */
 export interface LedgerBatch {
   putLedger(key: string, value: Buffer): void
@@ -133,8 +136,12 @@ export class Ledger {
     const idle = [...this.#producers].filter(([, counted]) => counted.claimed.size === 0)
     idle.sort(([, a], [, b]) => a.lastSeen - b.lastSeen)
     let forgotten = 0
+    // Well below the bounds, so that a flood of new producers does not lead here with every commit.
+    const part = this.overfull ? FORGET_DOWN_TO : 1
+    const fits = () =>
+      this.#producers.size <= PRODUCERS_MAX * part && this.#intervals <= LEDGER_INTERVALS_MAX * part
     for (const [producer, counted] of idle) {
-      if (!this.overfull && counted.lastSeen >= since) break
+      if (fits() && counted.lastSeen >= since) break
       this.#producers.delete(producer)
       this.#intervals -= counted.weight
       this.#forgotten.push(`p:${producer}`)

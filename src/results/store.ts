@@ -171,17 +171,17 @@ export class Store {
    * Calls `write`, and commits what it put and removed, all or nothing. Resolves when that is visible to every
    * reader. Rejects with Fenced when `epoch` is not the store's any more; when `write` throws, nothing is written.
    */
-  commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
+  async commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
     // One at a time: lmdb-js tells when a commit is flushed, and that is right only for the last one of a turn.
-    const commit = this.#lastCommit.then(() => this.#commit(epoch, write))
+    const queue = new Queue(this.#writable())
+    write(queue) // now: what it writes is what its caller has at this moment
+    const commit = this.#lastCommit.then(() => this.#commit(epoch, queue))
     this.#lastCommit = commit.catch(() => {})
     return commit
   }
 
-  async #commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
+  async #commit(epoch: number, queue: Queue): Promise<void> {
     const opened = this.#writable()
-    const queue = new Queue(opened)
-    write(queue)
     const committed = opened.owner.ifVersion('epoch', epoch, () => queue.run()) as Promise<boolean> & {
       flushed?: Promise<unknown>
     }
@@ -205,6 +205,7 @@ export class Store {
 
   /** Resolves when every commit called so far is on disk. Rejects when one of them failed. */
   async flushed(): Promise<void> {
+    await this.#lastCommit
     await this.#flushed
   }
 

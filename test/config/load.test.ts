@@ -422,6 +422,11 @@ test('a slip of one letter in a key is refused with that key suggested', () => {
 
 test('the least size of the log is what the log itself works with', () => {
   for (const maxBody of [1024, 4 * 2 ** 20, 32 * 2 ** 20]) {
-    assert.equal(leastRetentionBytes('embedded', maxBody), leastBytes(segmentBytesMax(maxBody)))
+    for (const listeners of [1, 2, 64]) {
+      assert.equal(
+        leastRetentionBytes('embedded', maxBody, listeners),
+        leastBytes(segmentBytesMax(maxBody), listeners),
+      )
+    }
   }
 })

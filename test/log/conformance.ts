@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { MEMORY_LOG_BYTES_MAX } from '../../src/limits.ts'
 import { type LogEntry, LogFull, type LogReader, type LogWriter, type Position } from '../../src/log/log.ts'
 import { type Segment, SegmentBuilder } from '../../src/log/segment.ts'
 
@@ -67,6 +68,8 @@ function copyOf({ segment, lane, next }: LogEntry) {
   const name = segment.frames.toString().replace(/\.+$/, '')
   return { name, lane, next, bytes: Buffer.from(segment.bytes) }
 }
+
+const LARGE = 256 * 1024
 
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, i) => `n${from + i}`)
 
@@ -232,20 +235,115 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     await Promise.all([writer.close(), reader.close()])
   })
 
-  claim(
-    'a writer closes when all is safe, and takes nothing after that',
-    async (log) => {
-      const reader = await log.openReader()
+  claim('a writer closes when all is safe, and takes nothing after that', async (log) => {
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    const writer = await log.openWriter()
+    await writer.append(segmentOf('only'))
+    await reading.until(1)
+    assert.deepEqual(reader.finished(), [])
+    reader.committed(reading.position(1))
+    await writer.close()
+    await assert.rejects(writer.append(segmentOf('late')))
+    await reading.end()
+    await reader.close()
+  })
+
+  claim('reading again without a commit yields the same, with the same reader or another', async (log) => {
+    const writer = await log.openWriter()
+    for (const name of numbered(10)) await writer.append(segmentOf(name))
+    const read = async (reader: LogReader) => {
       const reading = new Reading(reader)
-      const writer = await log.openWriter()
-      await writer.append(segmentOf('only'))
-      await reading.until(1)
-      assert.deepEqual(reader.finished(), [])
-      reader.committed(reading.position(1))
-      await writer.close()
-      await assert.rejects(writer.append(segmentOf('late')))
+      await reading.until(10)
       await reading.end()
-      await reader.close()
+      return reading
+    }
+    const first = await log.openReader()
+    const once = await read(first)
+    assert.deepEqual((await read(first)).read, once.read)
+    await first.close()
+    const second = await log.openReader()
+    assert.deepEqual((await read(second)).read, once.read)
+    second.committed(once.position(10))
+    await Promise.all([writer.close(), second.close()])
+  })
+
+  claim('a busy writer does not keep another one from being read', async (log) => {
+    const [busy, quiet] = [await log.openWriter(), await log.openWriter()]
+    for (const name of numbered(40)) await busy.append(segmentOf(name, LARGE))
+    await quiet.append(segmentOf('quiet'))
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    await reading.until(41)
+    assert.notEqual(reading.names.indexOf('quiet'), 40)
+    await reading.end()
+    reader.committed(reading.position(41))
+    await Promise.all([busy.close(), quiet.close(), reader.close()])
+  })
+
+  claim(
+    'the backlog is nothing once all is committed, also by a reader that commits as it reads',
+    async (log) => {
+      const writer = await log.openWriter()
+      for (const name of numbered(5)) await writer.append(segmentOf(name, 1000))
+      assert.ok(writer.written().backlogBytes >= 5000)
+      const reader = await log.openReader()
+      const stop = new AbortController()
+      const reading = (async () => {
+        for await (const { lane, next } of reader.read(new Map(), stop.signal)) {
+          reader.committed(new Map([[lane, next]]))
+        }
+      })()
+      while (writer.written().backlogBytes > 0) await new Promise((resolve) => setImmediate(resolve))
+      stop.abort()
+      await reading
+      await Promise.all([writer.close(), reader.close()])
     },
   )
+
+  claim('a lane is not finished before its writer is gone and all of it is committed', async (log) => {
+    const [leaving, staying] = [await log.openWriter(), await log.openWriter()]
+    const reader = await log.openReader()
+    const reading = new Reading(reader)
+    for (const name of numbered(2)) await leaving.append(segmentOf(name))
+    await reading.until(2)
+    const closed = leaving.close()
+    reader.committed(reading.position(1))
+    await staying.append(segmentOf('later'))
+    await reading.until(3)
+    assert.deepEqual(reader.finished(), [])
+    reader.committed(reading.position(3))
+    await reading.end()
+    await closed
+    await Promise.all([staying.close(), reader.close()])
+  })
+
+  claim('a saturated log with an unhurried reader holds bounded memory', async (log) => {
+    const writer = await log.openWriter()
+    const reader = await log.openReader()
+    const entries = reader.read(new Map(), new AbortController().signal)[Symbol.asyncIterator]()
+    await writer.append(segmentOf('first'))
+    await entries.next() // and asks for no more
+    const builder = new SegmentBuilder(LARGE) // one for all: each leaves its last buffer behind
+    const frame = Buffer.alloc(LARGE)
+    const before = process.memoryUsage().arrayBuffers
+    let taken = 1
+    for (let full = false; !full; taken++) {
+      builder.add(frame, 1, '', 0, '', 1)
+      await writer.append(builder.seal()).catch(() => {
+        full = true
+      })
+    }
+    taken--
+    // Turns enough for a reader that reads ahead to do so.
+    for (let turn = 0; turn < 2000; turn++) await new Promise((resolve) => setImmediate(resolve))
+    const grown = process.memoryUsage().arrayBuffers - before
+    assert.ok(grown < MEMORY_LOG_BYTES_MAX + 16 * 2 ** 20, `${grown} bytes`)
+    for (let n = 1; n < taken; n++) {
+      const { value } = await entries.next()
+      reader.committed(new Map([[value.lane, value.next]]))
+    }
+    await writer.close()
+    await reader.close()
+  })
 }

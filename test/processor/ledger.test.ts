@@ -105,7 +105,8 @@ test('many producers of random sequences take bounded memory together: the idles
     ledger.count([claims], stored)
   }
   assert.equal(ledger.overfull, true)
-  assert.equal(ledger.forgetProducers(0), 3)
+  const forgotten = ledger.forgetProducers(0)
+  assert.ok(forgotten >= producers / 10 && forgotten < producers / 5, `${forgotten} of ${producers}`)
   assert.equal(ledger.overfull, false)
   assert.equal(claimAndCount(ledger, stored, `p${producers - 1}`, 0), false, 'the newest are remembered')
   assert.equal(stored.entries.has('p:p0'), false)

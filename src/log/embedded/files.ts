@@ -12,7 +12,9 @@ import type { File, FileSystem } from '../filesystem.ts'
 import { LogFull, LogUnavailable } from '../log.ts'
 
 const ZEROS = Buffer.alloc(1024 * 1024)
-const CHUNKS_MIN = 8
+/** For each writer the chunk it writes and the next one; and some that wait to be read, or to be used again. */
+const CHUNKS_PER_WRITER = 2
+const CHUNKS_MORE = 4
 
 export interface LogSize {
   chunkBytes: number
@@ -20,18 +22,26 @@ export interface LogSize {
 }
 
 /**
- * How a budget is divided into chunks. A chunk holds two of the largest segments at least, so that little is lost
- * at its end.
+ * How a budget is divided into chunks, for so many writers at once. A chunk holds two of the largest segments at
+ * least, so that little is lost at its end.
  */
-export function sizeOf(maxBytes: number, segmentBytesMax: number): LogSize {
-  const wanted = Math.min(Math.max(Math.floor(maxBytes / 32), CHUNK_BYTES_MIN), CHUNK_BYTES_MAX)
-  const chunkBytes = Math.max(wanted, 2 * segmentBytesMax)
-  return { chunkBytes, chunksMax: Math.max(CHUNKS_MIN, Math.floor(maxBytes / chunkBytes)) }
+export function sizeOf(maxBytes: number, segmentBytesMax: number, writers: number): LogSize {
+  const chunksMin = chunksFor(writers)
+  const wanted = Math.floor(maxBytes / Math.max(32, chunksMin))
+  const chunkBytes = Math.max(
+    Math.min(Math.max(wanted, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX),
+    2 * segmentBytesMax,
+  )
+  return { chunkBytes, chunksMax: Math.max(chunksMin, Math.floor(maxBytes / chunkBytes)) }
 }
 
 /** The smallest budget that holds the fewest chunks a log works with. */
-export function leastBytes(segmentBytesMax: number): number {
-  return CHUNKS_MIN * Math.max(CHUNK_BYTES_MIN, 2 * segmentBytesMax)
+export function leastBytes(segmentBytesMax: number, writers: number): number {
+  return chunksFor(writers) * Math.max(CHUNK_BYTES_MIN, 2 * segmentBytesMax)
+}
+
+function chunksFor(writers: number): number {
+  return CHUNKS_PER_WRITER * writers + CHUNKS_MORE
 }
 
 export interface ChunkName {
@@ -68,6 +78,7 @@ export class ChunkSupply {
   readonly #size: LogSize
   readonly #freeSpaceMin: number
   #preparing: Promise<void> | undefined
+  #closed = false
 
   constructor(fs: FileSystem, folder: string, size: LogSize, freeSpaceMin: number) {
     this.#fs = fs
@@ -78,21 +89,34 @@ export class ChunkSupply {
 
   /** A chunk under its new name, all of its bytes allocated on disk. Throws LogFull or LogUnavailable. */
   async take(name: string): Promise<File> {
+    const path = join(this.#folder, name)
     for (;;) {
       const free = (await this.#fs.list(this.#folder)).filter(isFree)
       for (const candidate of free) {
         if (!(await this.#rename(candidate, name))) continue
         await this.#fs.syncFolder(this.#folder)
-        return this.#fs.open(join(this.#folder, name), 'write')
+        const file = await this.#fs.open(path, 'write')
+        if ((await file.size()) === this.#size.chunkBytes) return file
+        await file.close()
+        await this.#fs.remove(path) // made under another configuration
       }
       await this.#prepareOne()
     }
   }
 
-  /** Has a free chunk ready before it is needed. Failing is no matter: `take` will tell. */
+  /**
+   * Has a free chunk ready for each writer that lives before it is needed. Failing is no matter: `take` will tell.
+   */
   async ahead(): Promise<void> {
     const names = await this.#fs.list(this.#folder)
-    if (!names.some(isFree)) await this.#prepareOne().catch(() => {})
+    const writers = names.filter((name) => name.endsWith('.sock')).length
+    if (names.filter(isFree).length < Math.max(1, writers)) await this.#prepareOne().catch(() => {})
+  }
+
+  /** Stops making a chunk, and leaves nothing half made. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#preparing?.catch(() => {})
   }
 
   /** False when another writer was quicker. */
@@ -126,13 +150,16 @@ export class ChunkSupply {
     const file = await this.#fs.open(temporary, 'create')
     try {
       // Counted with this one in place, so that two writers at once do not both take the last room.
-      const chunks = (await this.#fs.list(this.#folder)).filter((name) => /\.chunk(\.new)?$/.test(name)).length
+      const chunks = (await this.#fs.list(this.#folder)).filter((name) =>
+        /\.chunk(\.new)?$/.test(name),
+      ).length
       if (chunks > chunksMax) {
         throw new LogFull(
           `${chunks - 1} chunks of ${chunkBytes} bytes wait to be processed (log.retention.maxBytes)`,
         )
       }
       for (let at = 0; at < chunkBytes; at += ZEROS.length) {
+        if (this.#closed) throw new LogUnavailable('the log is closed')
         await file.write([ZEROS.subarray(0, Math.min(ZEROS.length, chunkBytes - at))], at)
       }
       await file.sync()

@@ -9,7 +9,8 @@ import { type LogSize, parseChunkName } from './files.ts'
 import { type Damage, Lane } from './lane.ts'
 import { Retention } from './retention.ts'
 
-const RETENTION_INTERVAL_MS = 100
+/** Writers that are quick must not find the log full of what is committed. */
+const RETENTION_INTERVAL_MS = 25
 const RESCAN_INTERVAL_MS = 1000
 
 export interface ReaderParts {
@@ -42,8 +43,11 @@ export class EmbeddedReader implements LogReader {
   #rescan = true
   #news = true
   #wake: () => void = () => {}
-  #retainedAt = 0
+  #retainedAt = Number.NEGATIVE_INFINITY
   #retaining: Promise<void> | undefined
+  #retentionTimer: NodeJS.Timeout | undefined
+  /** Something has changed since the last round began. */
+  #retentionDue = false
   #closed = false
 
   constructor(parts: ReaderParts) {
@@ -53,6 +57,7 @@ export class EmbeddedReader implements LogReader {
   }
 
   async *read(from: Position, signal: AbortSignal): AsyncGenerator<LogEntry> {
+    await this.#forget()
     this.#from = from
     for (const [lane, next] of from) this.#committed.set(lane, next)
     this.#stopWatching = this.#parts.watch(this.#parts.folder, () => this.#changed())
@@ -66,12 +71,13 @@ export class EmbeddedReader implements LogReader {
         let read = false
         for (const lane of this.#lanes.values()) {
           const entries = await lane.block()
+          if (entries.length > 0) this.#mark(lane)
+          else this.#tellCommitted(lane)
           for (const entry of entries) {
             if (signal.aborted) return
             yield entry
             read = true
           }
-          if (entries.length > 0) this.#mark(lane)
         }
         if (!read && !this.#news && !signal.aborted) {
           await new Promise<void>((resolve) => {
@@ -81,6 +87,8 @@ export class EmbeddedReader implements LogReader {
       }
     } finally {
       signal.removeEventListener('abort', wake)
+      this.#stopWatching()
+      clearInterval(this.#timer)
     }
   }
 
@@ -88,10 +96,8 @@ export class EmbeddedReader implements LogReader {
     for (const [writer, next] of position) {
       if (next <= (this.#committed.get(writer) ?? 0)) continue
       this.#committed.set(writer, next)
-      const marks = this.#marks.get(writer)
-      let bytes: number | undefined
-      while (marks !== undefined && marks.length > 0 && marks[0].next <= next) bytes = marks.shift()!.bytes
-      if (bytes !== undefined) this.#lanes.get(writer)?.link?.committed(bytes)
+      const lane = this.#lanes.get(writer)
+      if (lane !== undefined) this.#tellCommitted(lane)
     }
     this.#retainSoon()
   }
@@ -104,8 +110,36 @@ export class EmbeddedReader implements LogReader {
     this.#closed = true
     this.#stopWatching()
     clearInterval(this.#timer)
+    clearTimeout(this.#retentionTimer)
     await this.#retaining
+    await this.#forget()
+  }
+
+  /** Reading begins anew, from wherever it is told. */
+  async #forget(): Promise<void> {
     for (const lane of this.#lanes.values()) await lane.close()
+    this.#lanes.clear()
+    this.#marks.clear()
+    this.#committed.clear()
+    this.#rescan = true
+  }
+
+  /** Tells a lane's writer how many bytes of its records are committed. */
+  #tellCommitted(lane: Lane): void {
+    const { writer, link } = lane
+    if (link === undefined) return
+    const committed = this.#committed.get(writer) ?? 0
+    const marks = this.#marks.get(writer) ?? []
+    let past = 0
+    while (past < marks.length && marks[past].next <= committed) past++
+    let bytes = past > 0 ? marks[past - 1].bytes : 0
+    marks.splice(0, past)
+    // Where an earlier reader committed all there is, nothing is read, and its bytes are known only by the writer.
+    if (committed >= link.durable.sequence) bytes = link.durable.bytes
+    if (bytes > lane.committedBytes) {
+      lane.committedBytes = bytes
+      link.committed(bytes)
+    }
   }
 
   #mark(lane: Lane): void {
@@ -129,57 +163,85 @@ export class EmbeddedReader implements LogReader {
   /** Lanes that are new in the folder: those of a writer that lives, and those that one has left behind. */
   async #discover(): Promise<void> {
     this.#rescan = false
-    const { fs, folder, size, connect, onDamage } = this.#parts
+    const { fs, folder, connect, onDamage, onError } = this.#parts
     const names = await fs.list(folder)
     const writers = new Set<string>()
     for (const name of names) {
       const writer = parseChunkName(name)?.writer ?? /^([0-9a-f]{16})\.sock$/.exec(name)?.[1]
-      if (writer !== undefined && !this.#lanes.has(writer)) writers.add(writer)
+      if (writer !== undefined) writers.add(writer)
     }
     for (const writer of writers) {
-      const link = await connect(writer, () => this.#tell())
-      const parts = { fs, folder, chunkBytes: size.chunkBytes, onDamage }
-      this.#lanes.set(writer, new Lane(parts, writer, this.#from.get(writer) ?? 0, link))
+      if (this.#lanes.has(writer)) continue
+      try {
+        const link = await connect(writer, () => this.#tell())
+        const from = this.#from.get(writer) ?? 0
+        this.#lanes.set(writer, new Lane({ fs, folder, onDamage }, writer, from, link))
+      } catch (error) {
+        onError?.(error as Error) // whether its writer lives cannot be told now: tried again at the next scan
+      }
     }
     // Positions of lanes of which nothing is left were finished by an earlier reader that could not say so.
-    for (const writer of this.#from.keys()) {
-      if (!this.#lanes.has(writer)) this.#finish(writer)
+    const gone = [...this.#from.keys()].filter(
+      (writer) => !writers.has(writer) && !this.#lanes.has(writer) && this.#committed.has(writer),
+    )
+    await this.#finish(gone)
+  }
+
+  /** Before anyone is told, the folder is synced: a power cut must not bring back a lane that was forgotten since. */
+  async #finish(writers: string[]): Promise<void> {
+    if (writers.length === 0) return
+    await this.#parts.fs.syncFolder(this.#parts.folder)
+    for (const writer of writers) {
+      this.#committed.delete(writer)
+      this.#lanes.delete(writer)
+      this.#marks.delete(writer)
+      this.#finished.push(writer)
     }
   }
 
-  #finish(writer: string): void {
-    if (!this.#committed.delete(writer)) return
-    this.#lanes.delete(writer)
-    this.#marks.delete(writer)
-    this.#finished.push(writer)
-  }
-
+  /** At once, or when the last round is long enough ago. */
   #retainSoon(): void {
-    const now = Date.now()
-    if (this.#closed || this.#retaining !== undefined || now - this.#retainedAt < RETENTION_INTERVAL_MS)
+    this.#retentionDue = true
+    if (this.#closed || this.#retaining !== undefined || this.#retentionTimer !== undefined) return
+    const wait = this.#retainedAt + RETENTION_INTERVAL_MS - performance.now()
+    if (wait > 0) {
+      this.#retentionTimer = setTimeout(() => {
+        this.#retentionTimer = undefined
+        this.#retainSoon()
+      }, wait).unref()
       return
-    this.#retainedAt = now
-    this.#retaining = this.#retain(now)
+    }
+    this.#retentionDue = false
+    this.#retainedAt = performance.now()
+    this.#retaining = this.#retain()
       .catch((error: Error) => this.#parts.onError?.(error))
       .finally(() => {
         this.#retaining = undefined
+        if (this.#retentionDue) this.#retainSoon()
       })
   }
 
-  async #retain(now: number): Promise<void> {
-    const left = await this.#retention.run(now, (writer) => {
+  async #retain(): Promise<void> {
+    const lanes = [...this.#lanes.values()]
+    const wereOver = lanes.filter((lane) => this.#isOver(lane))
+    const live = lanes.filter((lane) => lane.alive).length
+    const left = await this.#retention.run(Date.now(), live, (writer) => {
       const lane = this.#lanes.get(writer)
-      if (lane === undefined) return { committed: 0, over: false }
-      const committed = this.#committed.get(writer) ?? 0
-      return { committed, over: lane.ended && committed >= lane.next }
+      if (lane === undefined) return { committed: 0, over: false, empty: false }
+      return {
+        committed: Math.min(this.#committed.get(writer) ?? 0, lane.openFrom),
+        over: wereOver.includes(lane),
+        empty: lane.handedOut === 0,
+      }
     })
-    for (const lane of [...this.#lanes.values()]) {
-      const committed = this.#committed.get(lane.writer) ?? 0
-      if (!lane.ended || committed < lane.next || left.has(lane.writer)) continue
-      await this.#parts.fs.remove(join(this.#parts.folder, `${lane.writer}.sock`)).catch(() => {})
-      await lane.close()
-      this.#committed.set(lane.writer, committed)
-      this.#finish(lane.writer)
+    const over = wereOver.filter((lane) => !left.has(lane.writer))
+    for (const { writer } of over) {
+      await this.#parts.fs.remove(join(this.#parts.folder, `${writer}.sock`)).catch(() => {})
     }
+    await this.#finish(over.map(({ writer }) => writer))
+  }
+
+  #isOver(lane: Lane): boolean {
+    return lane.ended && (this.#committed.get(lane.writer) ?? 0) >= lane.handedOut
   }
 }

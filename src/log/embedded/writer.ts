@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto'
 import { FREE_SPACE_BYTES_MIN } from '../../limits.ts'
 import type { File, FileSystem } from '../filesystem.ts'
-import type { LinkServer } from '../link.ts'
+import { type LinkServer, NOTHING } from '../link.ts'
 import { LogFull, LogUnavailable, type LogWriter, type Written } from '../log.ts'
 import type { Segment } from '../segment.ts'
 import { ChunkSupply, chunkName, type LogSize } from './files.ts'
@@ -16,6 +16,8 @@ import { RECORD_HEAD_BYTES, recordBytes, writeHead } from './record.ts'
 
 const REPAIR_MS_MIN = 50
 const REPAIR_MS_MAX = 1000
+/** Refusing has to stay cheap: a full log is looked at again after so long. */
+const FULL_MS = 50
 /** Bytes that are made durable by one sync at the most. */
 const WRITE_BYTES_MAX = 8 * 1024 * 1024
 
@@ -43,13 +45,12 @@ export class EmbeddedWriter implements LogWriter {
   #chunk: File | undefined
   /** Where the next record goes: everything before it is durable. */
   #end = 0
-  #sequence = 0
-  #events = 0
-  #bodies = 0
-  #bytes = 0
+  #durable = NOTHING
   #pending: Pending[] = []
   #driving: Promise<void> | undefined
   #broken: Error | undefined
+  /** The log was full: it is not looked at again before some time has passed or something was committed. */
+  #full: { error: LogFull; committedBytes: number; until: number } | undefined
   #repairing: Promise<void> | undefined
   #closed = false
 
@@ -80,14 +81,16 @@ export class EmbeddedWriter implements LogWriter {
   }
 
   written(): Written {
-    const backlogBytes = Math.max(0, this.#bytes - this.#parts.link.committedBytes)
-    return { segments: this.#sequence, events: this.#events, bodies: this.#bodies, backlogBytes }
+    const { sequence, events, bodies, bytes } = this.#durable
+    const backlogBytes = Math.max(0, bytes - this.#parts.link.committedBytes)
+    return { segments: sequence, events, bodies, backlogBytes }
   }
 
   async close(): Promise<void> {
     this.#closed = true
     await this.#driving
     await this.#repairing
+    await this.#supply.close()
     await this.#chunk?.close()
     await this.#parts.link.close()
   }
@@ -118,14 +121,15 @@ export class EmbeddedWriter implements LogWriter {
       throw error
     }
     this.#end += bytes
+    let { sequence, events, bodies } = this.#durable
     for (const { segment } of taken) {
-      this.#sequence++
-      this.#events += segment.events
-      this.#bodies += segment.bodies
+      sequence++
+      events += segment.events
+      bodies += segment.bodies
     }
-    this.#bytes += bytes
+    this.#durable = { sequence, bytes: this.#durable.bytes + bytes, events, bodies }
     this.#pending.splice(0, taken.length)
-    this.#parts.link.publish(this.#sequence, this.#bytes)
+    this.#parts.link.publish(this.#durable)
     for (const { resolve } of taken) resolve()
   }
 
@@ -135,15 +139,15 @@ export class EmbeddedWriter implements LogWriter {
     const buffers: Buffer[] = []
     const taken: Pending[] = []
     let bytes = 0
-    let events = this.#events
-    let bodies = this.#bodies
+    const { sequence, bytes: priorBytes } = this.#durable
+    let { events, bodies } = this.#durable
     for (const pending of this.#pending) {
       const { segment } = pending
       const more = recordBytes(segment)
       if (taken.length > 0 && (bytes + more > WRITE_BYTES_MAX || !this.#fits(bytes + more))) break
-      segment.stamp(this.writer, this.#sequence + taken.length, events, bodies)
+      segment.stamp(this.writer, sequence + taken.length, events, bodies)
       const at = taken.length * RECORD_HEAD_BYTES
-      writeHead(heads, at, segment, taken.length, this.#bytes + bytes)
+      writeHead(heads, at, segment, taken.length, priorBytes + bytes)
       buffers.push(heads.subarray(at, at + RECORD_HEAD_BYTES), segment.bytes)
       taken.push(pending)
       bytes += more
@@ -158,8 +162,21 @@ export class EmbeddedWriter implements LogWriter {
   }
 
   async #roll(): Promise<void> {
-    const next = await this.#supply.take(chunkName(this.writer, this.#sequence))
-    await this.#chunk?.close()
+    const { committedBytes } = this.#parts.link
+    const full = this.#full
+    if (full !== undefined && performance.now() < full.until && committedBytes === full.committedBytes) {
+      throw full.error
+    }
+    this.#full = undefined
+    const next = await this.#supply
+      .take(chunkName(this.writer, this.#durable.sequence))
+      .catch((error: Error) => {
+        if (error instanceof LogFull) {
+          this.#full = { error, committedBytes, until: performance.now() + FULL_MS }
+        }
+        throw error
+      })
+    await this.#chunk?.close().catch(() => {}) // all of it is synced
     this.#chunk = next
     this.#end = 0
     void this.#supply.ahead().catch(() => {})
@@ -175,13 +192,14 @@ export class EmbeddedWriter implements LogWriter {
     this.#chunk = undefined
     const durable = this.#end
     const repair = async () => {
-      for (let wait = REPAIR_MS_MIN; !this.#closed; wait = Math.min(wait * 2, REPAIR_MS_MAX)) {
+      for (let wait = REPAIR_MS_MIN; ; wait = Math.min(wait * 2, REPAIR_MS_MAX)) {
         try {
           await chunk.truncate(durable)
           await chunk.sync()
           break
         } catch (again) {
           this.#broken = again as Error
+          if (this.#closed) break
           await new Promise((resolve) => setTimeout(resolve, wait))
         }
       }

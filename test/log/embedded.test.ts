@@ -1,0 +1,229 @@
+// The embedded log on real files, with real sockets and real processes.
+
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdir, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { leastBytes, sizeOf } from '../../src/log/embedded/files.ts'
+import { openWriter, segmentBytesMax } from '../../src/log/open.ts'
+import { type Folder, folder } from './folder.ts'
+import { eventually, nameOf, Reading, segment } from './segments.ts'
+
+const CHILD = join(import.meta.dirname, 'writing-child.js')
+
+interface Child {
+  process: ChildProcess
+  writer: string
+  acked: string[]
+}
+
+async function startChild(t: TestContext, { config }: Folder, inFlight: number): Promise<Child> {
+  const child = spawn(process.execPath, [CHILD, JSON.stringify(config), `${inFlight}`], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const acked: string[] = []
+  const started: Child = { process: child, writer: '', acked }
+  let rest = ''
+  child.stdout.on('data', (data: Buffer) => {
+    const lines = (rest + data.toString()).split('\n')
+    rest = lines.pop()!
+    for (const line of lines) {
+      if (line.startsWith('writer ')) started.writer = line.slice('writer '.length)
+      else acked.push(line)
+    }
+  })
+  await eventually(() => started.writer !== '')
+  return started
+}
+
+async function kill(child: Child): Promise<void> {
+  child.process.kill('SIGKILL')
+  await once(child.process, 'close') // and all that it had said is heard
+}
+
+for (const inFlight of [1, 50]) {
+  test(`what a listener with ${inFlight} in flight acknowledged before SIGKILL is read`, {
+    timeout: 60_000,
+  }, async (t) => {
+    const log = await folder('embedded')
+    t.after(() => log.destroy())
+    const reading = new Reading(await log.openReader())
+    const ackedAtLeast = [3, 100, 700]
+    const acked: string[] = []
+    for (const least of ackedAtLeast) {
+      const child = await startChild(t, log, inFlight)
+      await eventually(() => child.acked.length >= least)
+      await kill(child)
+      acked.push(...child.acked.map((name) => `${child.writer} ${name}`))
+    }
+    const read = () => new Set(reading.entries.map(({ lane, name }) => `${lane} ${name}`))
+    await eventually(() => {
+      const names = read()
+      return acked.every((name) => names.has(name))
+    })
+    await reading.stop()
+    assert.equal(read().size, reading.entries.length, 'once each')
+    assert.deepEqual(log.damage, [])
+    const again = new Reading(await log.openReader())
+    await again.until(() => again.entries.length === reading.entries.length)
+    await again.stop()
+  })
+}
+
+test('a listener that is stopped is alive, and not in the way of others', { timeout: 60_000 }, async (t) => {
+  const log = await folder('embedded')
+  t.after(() => log.destroy())
+  const child = await startChild(t, log, 10)
+  await eventually(() => child.acked.length > 0)
+  child.process.kill('SIGSTOP')
+  const reader = await log.openReader()
+  const reading = new Reading(reader)
+  const writer = await log.openWriter()
+  await writer.append(segment('other'))
+  await reading.until(() => reading.names.includes('other'))
+  reader.committed(reading.position())
+  assert.deepEqual(reader.finished(), [])
+  child.process.kill('SIGCONT')
+  const before = child.acked.length
+  await eventually(() => child.acked.length > before)
+  await kill(child)
+  const mine = () => reading.entries.filter(({ lane }) => lane === child.writer).map(({ name }) => name)
+  await eventually(() => mine().length >= child.acked.length)
+  await reading.stop()
+  assert.deepEqual(mine().slice(0, child.acked.length), child.acked)
+})
+
+test('a lane that is over and old leaves no file, and is told once', async (t) => {
+  const log = await folder('embedded')
+  t.after(() => log.destroy())
+  const names = async () =>
+    (await readdir(join(log.config.dataDir, 'log'))).filter((name) => !/^free-/.test(name))
+  const writer = await log.openWriter()
+  await writer.append(segment('a'))
+  await writer.close()
+  const [chunk] = await names()
+  const reader = await log.openReader()
+  const reading = new Reading(reader)
+  await reading.until(() => reading.entries.length === 1)
+  const longAgo = new Date(Date.now() - 2 * log.config.log.retention.maxAge)
+  await utimes(join(log.config.dataDir, 'log', chunk), longAgo, longAgo)
+  reader.committed(reading.position())
+  const finished: string[] = []
+  await eventually(() => finished.push(...reader.finished()) > 0)
+  assert.deepEqual(finished, [writer.writer])
+  assert.deepEqual(await names(), [])
+  await reading.stop()
+  assert.deepEqual(reader.finished(), [])
+})
+
+test('a position in a lane of which nothing is left is told as finished', async (t) => {
+  const log = await folder('embedded')
+  t.after(() => log.destroy())
+  const reader = await log.openReader()
+  const reading = new Reading(reader, new Map([['00000000000000ff', 7]]))
+  const finished: string[] = []
+  await eventually(() => finished.push(...reader.finished()) > 0)
+  await reading.stop()
+  assert.deepEqual(finished, ['00000000000000ff'])
+})
+
+test('chunks never take more than retention.maxBytes, also when that was lowered', {
+  timeout: 30_000,
+}, async (t) => {
+  const log = await folder('embedded', 160 * 2 ** 20)
+  t.after(() => log.destroy())
+  const chunks = async () =>
+    (await readdir(join(log.config.dataDir, 'log'))).filter((n) => n.endsWith('.chunk')).length
+  const most = () => {
+    const { log: settings, http, cluster } = log.config
+    return sizeOf(settings.retention.maxBytes, segmentBytesMax(http.maxBody), cluster.listeners).chunksMax
+  }
+  const reader = await log.openReader()
+  const reading = new Reading(reader)
+  const writer = await log.openWriter()
+  for (let n = 0; n < 110; n++) {
+    // Right after a commit its chunks may not be free yet.
+    await eventually(() =>
+      writer.append(segment(`n${n}`, 1_500_000)).then(
+        () => true,
+        () => false,
+      ),
+    )
+    await reading.until(() => reading.entries.length === n + 1)
+    reader.committed(reading.position())
+    if (n % 10 === 0) assert.ok((await chunks()) <= most(), `${await chunks()} chunks`)
+  }
+  await reading.stop()
+  await writer.close()
+  const position = reading.position()
+  await reader.close()
+  log.config.log.retention.maxBytes = leastBytes(
+    segmentBytesMax(log.config.http.maxBody),
+    log.config.cluster.listeners,
+  )
+  const lower = await log.openReader()
+  const later = new Reading(lower, position)
+  await eventually(async () => {
+    lower.committed(position)
+    return (await chunks()) <= most()
+  })
+  await later.stop()
+  assert.deepEqual(later.names, [])
+})
+
+test('a data directory too deep for a socket is refused by name', async () => {
+  const log = await folder('embedded')
+  try {
+    const deep = join(log.config.dataDir, 'x'.repeat(100))
+    await assert.rejects(openWriter({ ...log.config, dataDir: deep }), (error: Error) => {
+      assert.match(error.message, /too long for a socket.*dataDir/)
+      assert.ok(error.message.includes(deep))
+      return true
+    })
+  } finally {
+    await log.destroy()
+  }
+})
+
+test('a chunk that a reader still has open is not used again under it', { timeout: 30_000 }, async (t) => {
+  const log = await folder('embedded', 80 * 2 ** 20)
+  t.after(() => log.destroy())
+  const writer = await log.openWriter()
+  const reader = await log.openReader()
+  const { chunkBytes } = sizeOf(80 * 2 ** 20, segmentBytesMax(log.config.http.maxBody), 2)
+  // Three to a chunk, so that every chunk is left with room at its end.
+  const bytes = Math.floor(chunkBytes / 3.5)
+  for (let n = 0; n < 4; n++) await writer.append(segment(`n${n}`, n < 3 ? bytes : 100_000))
+
+  const stop = new AbortController()
+  const entries = reader.read(new Map(), stop.signal)[Symbol.asyncIterator]()
+  const names: string[] = []
+  const next = async () => {
+    const { value } = await entries.next()
+    names.push(nameOf(value.segment))
+    return value
+  }
+  let last = await next()
+  for (let n = 1; n < 3; n++) last = await next()
+  // It stands still now with the first chunk open, all of it committed, while the writer fills the log.
+  let appended = 4
+  for (let refused = 0; refused < 3; ) {
+    reader.committed(new Map([[last.lane, last.next]]))
+    await writer.append(segment(`n${appended}`, appended % 3 === 0 ? bytes : bytes - 5000)).then(
+      () => appended++,
+      () => refused++,
+    )
+    await new Promise((resolve) => setTimeout(resolve, 60)) // retention has its rounds
+  }
+  while (names.length < appended) last = await next()
+  assert.deepEqual(
+    names,
+    Array.from({ length: appended }, (_, n) => `n${n}`),
+  )
+  assert.deepEqual(log.damage, [])
+  stop.abort()
+  await entries.return?.()
+})

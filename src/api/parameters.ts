@@ -1,6 +1,6 @@
 // The query strings of the query routes, checked: a name that is not known is refused, not ignored.
 
-import { nearest } from '../config/nearest.ts'
+import { didYouMean } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
 import { QUERY_ROWS_DEFAULT, QUERY_ROWS_MAX } from '../limits.ts'
 
@@ -48,8 +48,7 @@ export const parameters = {
 function known(search: URLSearchParams, names: string[]): void {
   for (const name of search.keys()) {
     if (names.includes(name)) continue
-    const near = nearest(name, names)
-    throw new Problem('malformed', `there is no parameter ${name}${near ? `; did you mean ${near}?` : ''}`)
+    throw new Problem('malformed', `there is no parameter ${name}${didYouMean(name, names)}`)
   }
 }
 

@@ -2,6 +2,7 @@
 // `time` as RFC 3339 besides. As in protobuf JSON, null is absent, bytes are base64 of either alphabet, and
 // numbers may be strings. Half a surrogate pair is refused, since UTF-8 cannot hold it.
 
+import { nearest } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
 import { ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_PER_EVENT_MAX, STRING_BYTES_MAX } from '../limits.ts'
 import {
@@ -219,37 +220,8 @@ function refusal(what: string): Problem {
 }
 
 function unknownName(name: string): Problem {
-  const nearest = nearestName(name)
-  return refusal(`unknown name ${shown(name)}${nearest === undefined ? '' : `, did you mean ${nearest}?`}`)
-}
-
-/** The known name that takes the fewest changes to reach, where they are few; case and _ do not count. */
-function nearestName(name: string): string | undefined {
-  if (name.length > 24) return undefined
-  const letters = name.toLowerCase().replaceAll('_', '')
-  let nearest: string | undefined
-  let fewest = 3
-  for (const known of names) {
-    const changes = distance(letters, known.toLowerCase())
-    if (changes < Math.min(fewest, known.length)) {
-      nearest = known
-      fewest = changes
-    }
-  }
-  return nearest
-}
-
-/** Letters to insert, remove or replace (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const above = row
-    row = [i]
-    for (let j = 1; j <= b.length; j++) {
-      row[j] = Math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-  }
-  return row[b.length]
+  const near = nearest(name, names)
+  return refusal(`unknown name ${shown(name)}${near === undefined ? '' : `, did you mean ${near}?`}`)
 }
 
 /** What a client sent, quoted and short. */

@@ -1,5 +1,6 @@
 // Questions to the results store, answered as the HTTP routes answer them.
 
+import { nearest } from '../config/nearest.ts'
 import type { Measure } from '../config/config.ts'
 import { Problem } from '../errors.ts'
 import { QUERY_ROWS_DEFAULT, QUERY_ROWS_MAX } from '../limits.ts'
@@ -303,21 +304,7 @@ function startsWith(bytes: Buffer, prefix: Buffer): boolean {
 
 function suggestion(name: string, names: string[]): string {
   if (names.length === 0) return 'none are configured'
-  const nearest = names.reduce((a, b) => (distance(name, b) < distance(name, a) ? b : a))
-  if (distance(name, nearest) <= Math.max(2, name.length / 3)) return `did you mean ${nearest}?`
+  const near = nearest(name, names)
+  if (near !== undefined) return `did you mean ${near}?`
   return `there are ${names.slice(0, 20).join(', ')}${names.length > 20 ? ' and others' : ''}`
-}
-
-/** How many characters to add, drop or change to get from one to the other (V. I. Levenshtein, 1966). */
-function distance(a: string, b: string): number {
-  const short = a.slice(0, 64)
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= short.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (short[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    row = next
-  }
-  return row[b.length]
 }

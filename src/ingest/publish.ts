@@ -171,6 +171,7 @@ class Body implements Exchange, Waiting {
   }
 
   #collect(chunk: ArrayBuffer): void {
+    if (chunk.byteLength === 0) return // headers that came alone
     const at = this.#received
     this.#receive(chunk.byteLength)
     const room = this.#collected?.length ?? 0

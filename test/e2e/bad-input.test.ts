@@ -283,6 +283,22 @@ test('odd and legal bodies are taken as they are', async (t) => {
   )
 })
 
+test('a body that comes in pieces, long after its headers, is taken', async (t) => {
+  const daemon = await Daemon.start(t, { config: { cluster: { listeners: 1 } } })
+  const body = frame(
+    ...Array.from({ length: 300 }, (_, i) => ({ subject: `s${i}`, data: new Uint8Array(100) })),
+  )
+  const answer = await raw(daemon, async (write) => {
+    await write(head(body.length))
+    for (let at = 0; at < body.length; at += 9000) {
+      await daemon.status() // the one listener has had its turn: what was written so far has arrived
+      await write(body.subarray(at, at + 9000))
+    }
+  })
+  assert.match(answer, /^HTTP\/1.1 202 .*"accepted":300/s)
+  assert.equal((await daemon.processed(300)).processed.events, 300)
+})
+
 test('a slow body that stops half way is cut off, and a client that goes away is forgotten', async (t) => {
   const daemon = await Daemon.start(t)
   const neighbour = new Client(daemon, 'neighbour', 1)
@@ -292,7 +308,7 @@ test('a slow body that stops half way is cut off, and a client that goes away is
   const body = frame({ subject: 'gone' })
   for (let i = 0; i < 200; i++) {
     // Half of them leave in the middle of the body, half of them between the body and the answer.
-    const socket = connect({ host: hostname, port: Number(port) })
+    const socket = connect({ host: hostname, port: Number(port) }).on('error', () => {})
     await new Promise((resolve) => socket.once('connect', resolve))
     const part = i % 2 === 0 ? body.subarray(0, body.length - 3) : body
     await new Promise((resolve) =>

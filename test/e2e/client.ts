@@ -46,7 +46,7 @@ export class Client {
   /** Sends until it is stopped; the last body is acknowledged too. May be called again. */
   async run(): Promise<void> {
     this.#stopped = false
-    for (; !this.#stopped; this.#sequence++) {
+    for (; !this.#stopped && !this.#daemon.ended; this.#sequence++) {
       const numbers = Array.from({ length: this.#random.between(1, 20) }, () => this.#number++)
       const data = this.#data
       const body = frame(...numbers.map((value) => ({ subject: this.name, value, data, id: String(value) })))
@@ -60,7 +60,7 @@ export class Client {
   }
 
   async #deliver(body: Buffer, sequence: number): Promise<void> {
-    for (;;) {
+    while (!this.#daemon.ended) {
       const status = await this.#post(body, sequence).catch(() => 0)
       if (status === 202) return
       this.refusals.add(status)

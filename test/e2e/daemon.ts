@@ -47,6 +47,8 @@ export class Daemon {
   #watchers: (() => void)[] = []
   http = ''
   admin = ''
+  /** The test is over: clients need not try any longer. */
+  ended = false
   /** Kept through restarts, so that clients find the daemon again. */
   #port = 0
 
@@ -221,6 +223,7 @@ export class Daemon {
 
   /** For `after`: whatever is left of it goes. */
   async end(): Promise<void> {
+    this.ended = true
     if (this.#child !== undefined) await this.killAll()
   }
 }

@@ -29,8 +29,9 @@ cp -L /etc/resolv.conf "$folder/etc/resolv.conf"
 for file in "${NODE_EXTRA_CA_CERTS:-}" "$HOME/.npmrc"; do
   if [ -n "$file" ] && [ -f "$file" ]; then install -D -m 600 "$file" "$folder$file"; fi
 done
+mount --bind "$folder" "$folder" # a mount of its own, so that tests can have private mounts in it
 mount --bind /proc "$folder/proc"
 mount --bind /dev "$folder/dev"
-trap 'umount "$folder/proc" "$folder/dev"' EXIT
+trap 'umount "$folder/proc" "$folder/dev" "$folder"' EXIT
 chroot "$folder" /usr/bin/env HOME="$HOME" PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
   NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-}" bash -c 'cd /work && node --version && make test'

@@ -28,6 +28,8 @@ export const CORRELATION_BYTES_MAX = 128
 export const IN_FLIGHT_BYTES_MAX = 32 * MiB
 /** A segment is handed to the log when it has this many bytes of frames, even while nothing else waits. */
 export const SEGMENT_BYTES_TARGET = 1 * MiB
+/** What a segment has before its frames, bytes (drawn in log/segment.ts). */
+export const SEGMENT_HEADER_BYTES = 64
 /** Most that one body takes in a segment beside its frame: its entry in the body table with both names, bytes. */
 export const ENTRY_BYTES_MAX = 20 + PRODUCER_BYTES_MAX + CORRELATION_BYTES_MAX
 /** Most bodies in one segment: bounds the body table and the time one group commit keeps its answers. */

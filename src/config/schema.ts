@@ -6,13 +6,9 @@ import { createSecureContext } from 'node:tls'
 import { z } from 'zod'
 import {
   BODY_BYTES_MAX,
-  CHUNK_BYTES_MIN,
-  ENTRY_BYTES_MAX,
   IN_FLIGHT_BYTES_MAX,
   LISTENERS_MAX,
   RETENTION_MS_MIN,
-  SEGMENT_BODIES_MAX,
-  SEGMENT_BYTES_TARGET,
   THREADS_MAX,
 } from '../limits.ts'
 import type { Config, Listen } from './config.ts'
@@ -30,6 +26,7 @@ import {
   text,
   wordOr,
 } from './fields.ts'
+import { leastBytes, segmentBytesMax } from './log-size.ts'
 import { measures } from './measures.ts'
 import { formatListen, formatSize, isLoopback, parseListen } from './units.ts'
 
@@ -147,16 +144,10 @@ export const schema = together(section(shape))
 
 export { shape }
 
-/** Bytes of the largest segment that bodies of this size make: one that was not full yet took the largest. */
-function segmentBytes(maxBody: number): number {
-  const headerBytes = 64
-  return headerBytes + SEGMENT_BYTES_TARGET + maxBody + SEGMENT_BODIES_MAX * ENTRY_BYTES_MAX
-}
-
-/** The smallest `log.retention.maxBytes`: the embedded log works with two chunks for each listener and four more. */
+/** The smallest `log.retention.maxBytes`: for the memory log, one segment. */
 export function leastRetentionBytes(kind: Config['log']['kind'], maxBody: number, listeners: number): number {
-  const segment = segmentBytes(maxBody)
-  return kind === 'memory' ? segment : (2 * listeners + 4) * Math.max(CHUNK_BYTES_MIN, 2 * segment)
+  const segment = segmentBytesMax(maxBody)
+  return kind === 'memory' ? segment : leastBytes(segment, listeners)
 }
 
 function together<T extends z.ZodType>(schema: T) {

@@ -1,12 +1,10 @@
 // The role that counts: owns the results store and reads the log.
 
 import { join } from 'node:path'
-import type { Config } from '../config/config.ts'
 import { openReader } from '../log/open.ts'
 import { openPool } from '../processor/pool.ts'
 import { Processor } from '../processor/processor.ts'
 import { openStore, type Store } from '../results/store.ts'
-import type { Logger } from '../telemetry/logger.ts'
 import { lock } from './lock.ts'
 import type { Role, RoleParts } from './role.ts'
 
@@ -25,10 +23,13 @@ export async function processor({ config, logger, failed, profiled }: RoleParts)
   openedStores.set(config.dataDir, store)
   const epoch = await store.takeOwnership()
   const pool = openPool(profiled ? 0 : config.pool.threads, config.measures)
-  const reader = await openReader(
-    config,
-    hooks(config, logger, (events) => running.damaged(events)),
-  )
+  const reader = await openReader(config, {
+    onDamage(damage) {
+      running.damaged(damage.events)
+      logger.error(damage, 'a part of the log was damaged and has been set aside')
+    },
+    onError: (error) => logger.error({ err: error }, 'reading the log failed'),
+  })
   const running = new Processor({ config, reader, store, epoch, pool, logger })
 
   const stop = new AbortController()
@@ -46,15 +47,5 @@ export async function processor({ config, logger, failed, profiled }: RoleParts)
       await store.close()
       await unlock()
     },
-  }
-}
-
-function hooks(_config: Config, logger: Logger, damaged: (events: number) => void) {
-  return {
-    onDamage(damage: { writer: string; events: number; bodies: number; bytes: number; file: string }) {
-      damaged(damage.events)
-      logger.error(damage, 'a part of the log was damaged and has been set aside')
-    },
-    onError: (error: Error) => logger.error({ err: error }, 'reading the log failed'),
   }
 }

@@ -4,7 +4,7 @@ import { watch } from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { ENTRY_BYTES_MAX, SEGMENT_BODIES_MAX, SEGMENT_BYTES_TARGET } from '../limits.ts'
+import { segmentBytesMax } from '../config/log-size.ts'
 import { sizeOf } from './embedded/files.ts'
 import type { Damage } from './embedded/lane.ts'
 import { EmbeddedReader } from './embedded/reader.ts'
@@ -14,12 +14,6 @@ import { connectLink, SocketLinkServer } from './link.ts'
 import type { LogReader, LogWriter } from './log.ts'
 import { MemoryWriter } from './memory.ts'
 import { MemoryReader } from './memory-reader.ts'
-import { HEADER_BYTES } from './segment.ts'
-
-/** Bytes of the largest segment: one that was not full yet took the largest body. */
-export function segmentBytesMax(maxBody: number): number {
-  return HEADER_BYTES + SEGMENT_BYTES_TARGET + maxBody + SEGMENT_BODIES_MAX * ENTRY_BYTES_MAX
-}
 
 export async function openWriter(config: Config): Promise<LogWriter> {
   const folder = await logFolder(config)

@@ -18,10 +18,10 @@
 //
 // All little endian but `writer`. Numbers called u64 stay below 2^53.
 
-import { SEGMENT_BODIES_MAX } from '../limits.ts'
+import { SEGMENT_BODIES_MAX, SEGMENT_HEADER_BYTES } from '../limits.ts'
 
 const MAGIC = 0x3153524d
-export const HEADER_BYTES = 64
+export const HEADER_BYTES = SEGMENT_HEADER_BYTES
 const ENTRY_BYTES = 12
 const TWO_32 = 4294967296
 

@@ -5,9 +5,8 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import fc from 'fast-check'
 import { ConfigError, loadConfig } from '../../src/config/load.ts'
+import { leastBytes, segmentBytesMax } from '../../src/config/log-size.ts'
 import { leastRetentionBytes } from '../../src/config/schema.ts'
-import { leastBytes } from '../../src/log/embedded/files.ts'
-import { segmentBytesMax } from '../../src/log/open.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
 after(() => rmSync(folder, { recursive: true, force: true }))

@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import { segmentBytesMax } from '../../src/config/log-size.ts'
 import { MEMORY_LOG_BYTES_MAX } from '../../src/limits.ts'
-import { openReader, openWriter, segmentBytesMax } from '../../src/log/open.ts'
+import { openReader, openWriter } from '../../src/log/open.ts'
 import { conformance, type LogUnderTest } from './conformance.ts'
 
 const MAX_BYTES = 128 * 2 ** 20

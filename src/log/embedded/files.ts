@@ -7,41 +7,24 @@
 
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { CHUNK_BYTES_MAX, CHUNK_BYTES_MIN } from '../../limits.ts'
+import { chunkBytesMin, chunksMin } from '../../config/log-size.ts'
+import { CHUNK_BYTES_MAX } from '../../limits.ts'
 import type { File, FileSystem } from '../filesystem.ts'
 import { LogFull, LogUnavailable } from '../log.ts'
 
 const ZEROS = Buffer.alloc(1024 * 1024)
-/** For each writer the chunk it writes and the next one; and some that wait to be read, or to be used again. */
-const CHUNKS_PER_WRITER = 2
-const CHUNKS_MORE = 4
 
 export interface LogSize {
   chunkBytes: number
   chunksMax: number
 }
 
-/**
- * How a budget is divided into chunks, for so many writers at once. A chunk holds two of the largest segments at
- * least, so that little is lost at its end.
- */
-export function sizeOf(maxBytes: number, segmentBytesMax: number, writers: number): LogSize {
-  const chunksMin = chunksFor(writers)
-  const wanted = Math.floor(maxBytes / Math.max(32, chunksMin))
-  const chunkBytes = Math.max(
-    Math.min(Math.max(wanted, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX),
-    2 * segmentBytesMax,
-  )
-  return { chunkBytes, chunksMax: Math.max(chunksMin, Math.floor(maxBytes / chunkBytes)) }
-}
-
-/** The smallest budget that holds the fewest chunks a log works with. */
-export function leastBytes(segmentBytesMax: number, writers: number): number {
-  return chunksFor(writers) * Math.max(CHUNK_BYTES_MIN, 2 * segmentBytesMax)
-}
-
-function chunksFor(writers: number): number {
-  return CHUNKS_PER_WRITER * writers + CHUNKS_MORE
+/** How a budget is divided into chunks, for so many writers at once. */
+export function sizeOf(maxBytes: number, segmentBytes: number, writers: number): LogSize {
+  const fewest = chunksMin(writers)
+  const wanted = Math.floor(maxBytes / Math.max(32, fewest))
+  const chunkBytes = Math.max(Math.min(wanted, CHUNK_BYTES_MAX), chunkBytesMin(segmentBytes))
+  return { chunkBytes, chunksMax: Math.max(fewest, Math.floor(maxBytes / chunkBytes)) }
 }
 
 export interface ChunkName {

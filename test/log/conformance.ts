@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { MEMORY_LOG_BYTES_MAX } from '../../src/limits.ts'
-import { type LogEntry, LogFull, type LogReader, type LogWriter, type Position } from '../../src/log/log.ts'
+import { LogFull, type LogReader, type LogWriter } from '../../src/log/log.ts'
 import { type Segment, SegmentBuilder } from '../../src/log/segment.ts'
+import { Reading } from './segments.ts'
 
 export interface LogUnderTest {
   openWriter(): Promise<LogWriter>
@@ -22,53 +23,6 @@ export function segmentOf(name: string, bytes = 0): Segment {
   return builder.seal()
 }
 
-/** Reads in the background, and keeps a copy of what came. */
-class Reading {
-  readonly read: { name: string; lane: string; next: number; bytes: Buffer }[] = []
-  readonly #stop = new AbortController()
-  readonly #done: Promise<void>
-  #came: () => void = () => {}
-
-  constructor(reader: LogReader, from: Position = new Map()) {
-    this.#done = this.#run(reader, from)
-  }
-
-  async #run(reader: LogReader, from: Position): Promise<void> {
-    for await (const entry of reader.read(from, this.#stop.signal)) {
-      this.read.push(copyOf(entry))
-      this.#came()
-    }
-  }
-
-  get names(): string[] {
-    return this.read.map(({ name }) => name)
-  }
-
-  /** Waits until so many have come. */
-  async until(count: number): Promise<void> {
-    while (this.read.length < count) {
-      await new Promise<void>((resolve) => {
-        this.#came = resolve
-      })
-    }
-  }
-
-  /** After the first so many. */
-  position(count: number): Map<string, number> {
-    return new Map(this.read.slice(0, count).map(({ lane, next }) => [lane, next]))
-  }
-
-  async end(): Promise<void> {
-    this.#stop.abort()
-    await this.#done
-  }
-}
-
-function copyOf({ segment, lane, next }: LogEntry) {
-  const name = segment.frames.toString().replace(/\.+$/, '')
-  return { name, lane, next, bytes: Buffer.from(segment.bytes) }
-}
-
 const LARGE = 256 * 1024
 
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, i) => `n${from + i}`)
@@ -82,9 +36,9 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     const reader = await log.openReader()
     const reading = new Reading(reader)
     for (const name of numbered(50)) await writer.append(segmentOf(name))
-    await reading.until(50)
+    await reading.count(50)
     assert.deepEqual(reading.names, numbered(50))
-    await reading.end()
+    await reading.stop()
     reader.committed(reading.position(50))
     await Promise.all([writer.close(), reader.close()])
   })
@@ -94,16 +48,16 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     const reader = await log.openReader()
     const reading = new Reading(reader)
     await Promise.all(numbered(500).map((name) => writer.append(segmentOf(name))))
-    await reading.until(500)
+    await reading.count(500)
     assert.deepEqual(reading.names, numbered(500))
     assert.deepEqual(
-      reading.read.map(({ next }) => next),
+      reading.entries.map(({ next }) => next),
       numbered(500).map((_, i) => i + 1),
     )
     assert.equal(writer.written().segments, 500)
     assert.equal(writer.written().events, 1500)
     assert.equal(writer.written().bodies, 500)
-    await reading.end()
+    await reading.stop()
     reader.committed(reading.position(500))
     await Promise.all([writer.close(), reader.close()])
   })
@@ -115,11 +69,11 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     const sizes = [1, 2, 511, 512, 4096, 65_535, 1_048_576, log.segmentBytesMax - 512]
     const segments = sizes.map((bytes, i) => segmentOf(`s${i}`, bytes))
     for (const segment of segments) await writer.append(segment)
-    await reading.until(sizes.length)
-    reading.read.forEach(({ bytes }, i) => {
+    await reading.count(sizes.length)
+    reading.entries.forEach(({ bytes }, i) => {
       assert.ok(bytes.equals(segments[i].bytes), `${sizes[i]} bytes`)
     })
-    await reading.end()
+    await reading.stop()
     reader.committed(reading.position(sizes.length))
     await Promise.all([writer.close(), reader.close()])
   })
@@ -131,17 +85,17 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
       for (const name of numbered(20)) await writer.append(segmentOf(name))
       const first = await log.openReader()
       const before = new Reading(first)
-      await before.until(20)
-      await before.end()
+      await before.count(20)
+      await before.stop()
       await first.close()
 
       const second = await log.openReader()
       const again = new Reading(second, before.position(8))
-      await again.until(12)
+      await again.count(12)
       await writer.append(segmentOf('later'))
-      await again.until(13)
+      await again.count(13)
       assert.deepEqual(again.names, [...numbered(12, 8), 'later'])
-      await again.end()
+      await again.stop()
       second.committed(again.position(13))
       await Promise.all([writer.close(), second.close()])
     },
@@ -152,14 +106,14 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     const reading = new Reading(reader)
     const writers = [await log.openWriter(), await log.openWriter()]
     for (const [i, writer] of writers.entries()) await writer.append(segmentOf(`w${i}`))
-    await reading.until(2)
+    await reading.count(2)
     writers.push(await log.openWriter())
     await writers[2].append(segmentOf('w2'))
-    await reading.until(3)
+    await reading.count(3)
     assert.deepEqual([...reading.names].sort(), ['w0', 'w1', 'w2'])
-    assert.equal(new Set(reading.read.map(({ lane }) => lane)).size, 3)
+    assert.equal(new Set(reading.entries.map(({ lane }) => lane)).size, 3)
     assert.equal(new Set(writers.map(({ writer }) => writer)).size, 3)
-    await reading.end()
+    await reading.stop()
     reader.committed(reading.position(3))
     await Promise.all([...writers.map((writer) => writer.close()), reader.close()])
   })
@@ -169,10 +123,10 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     const reader = await log.openReader()
     const waiting = new Reading(reader)
     await writer.append(segmentOf('one'))
-    await waiting.until(1)
+    await waiting.count(1)
     await writer.append(segmentOf('two'))
-    await waiting.until(2)
-    await waiting.end()
+    await waiting.count(2)
+    await waiting.stop()
     reader.committed(waiting.position(2))
     await Promise.all([writer.close(), reader.close()])
   })
@@ -194,7 +148,7 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     assert.ok(writer.written().backlogBytes >= accepted * bytes)
     const reader = await log.openReader()
     const reading = new Reading(reader)
-    await reading.until(accepted)
+    await reading.count(accepted)
     assert.deepEqual(reading.names, numbered(accepted))
     reader.committed(reading.position(accepted))
     for (let again = true; again; ) {
@@ -208,9 +162,9 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
         },
       )
     }
-    await reading.until(accepted + 1)
+    await reading.count(accepted + 1)
     assert.equal(reading.names.at(-1), 'after')
-    await reading.end()
+    await reading.stop()
     reader.committed(reading.position(accepted + 1))
     await Promise.all([writer.close(), reader.close()])
   })
@@ -227,11 +181,11 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     const reader = await log.openReader()
     const reading = new Reading(reader)
     reader.committed(new Map([[writer.writer, 0]]))
-    await reading.until(1)
+    await reading.count(1)
     assert.equal(reading.names[0], 'kept')
-    await reading.until(writer.written().segments)
-    await reading.end()
-    reader.committed(reading.position(reading.read.length))
+    await reading.count(writer.written().segments)
+    await reading.stop()
+    reader.committed(reading.position(reading.entries.length))
     await Promise.all([writer.close(), reader.close()])
   })
 
@@ -240,12 +194,12 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     const reading = new Reading(reader)
     const writer = await log.openWriter()
     await writer.append(segmentOf('only'))
-    await reading.until(1)
+    await reading.count(1)
     assert.deepEqual(reader.finished(), [])
     reader.committed(reading.position(1))
     await writer.close()
     await assert.rejects(writer.append(segmentOf('late')))
-    await reading.end()
+    await reading.stop()
     await reader.close()
   })
 
@@ -254,16 +208,16 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     for (const name of numbered(10)) await writer.append(segmentOf(name))
     const read = async (reader: LogReader) => {
       const reading = new Reading(reader)
-      await reading.until(10)
-      await reading.end()
+      await reading.count(10)
+      await reading.stop()
       return reading
     }
     const first = await log.openReader()
     const once = await read(first)
-    assert.deepEqual((await read(first)).read, once.read)
+    assert.deepEqual((await read(first)).entries, once.entries)
     await first.close()
     const second = await log.openReader()
-    assert.deepEqual((await read(second)).read, once.read)
+    assert.deepEqual((await read(second)).entries, once.entries)
     second.committed(once.position(10))
     await Promise.all([writer.close(), second.close()])
   })
@@ -274,9 +228,9 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     await quiet.append(segmentOf('quiet'))
     const reader = await log.openReader()
     const reading = new Reading(reader)
-    await reading.until(41)
+    await reading.count(41)
     assert.notEqual(reading.names.indexOf('quiet'), 40)
-    await reading.end()
+    await reading.stop()
     reader.committed(reading.position(41))
     await Promise.all([busy.close(), quiet.close(), reader.close()])
   })
@@ -306,14 +260,14 @@ export function conformance(kind: string, setUp: (t: TestContext) => Promise<Log
     const reader = await log.openReader()
     const reading = new Reading(reader)
     for (const name of numbered(2)) await leaving.append(segmentOf(name))
-    await reading.until(2)
+    await reading.count(2)
     const closed = leaving.close()
     reader.committed(reading.position(1))
     await staying.append(segmentOf('later'))
-    await reading.until(3)
+    await reading.count(3)
     assert.deepEqual(reader.finished(), [])
     reader.committed(reading.position(3))
-    await reading.end()
+    await reading.stop()
     await closed
     await Promise.all([staying.close(), reader.close()])
   })

@@ -56,6 +56,11 @@ export class Reading {
     }
   }
 
+  /** Waits until so many have come. */
+  count(entries: number): Promise<void> {
+    return this.until(() => this.entries.length >= entries)
+  }
+
   async stop(): Promise<void> {
     this.#stop.abort()
     await this.ended

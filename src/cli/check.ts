@@ -7,6 +7,8 @@ import { formatDuration, formatListen, formatSize } from '../config/units.ts'
 import type { Command } from './command.ts'
 import { printable } from './table.ts'
 
+const HIDDEN = '(not shown)'
+
 export const check: Command = {
   name: 'check',
   operands: '[FILE]',
@@ -19,13 +21,25 @@ export const check: Command = {
   notes: `Without FILE, ${DEFAULT_FILE} is checked if it is there. The environment counts as it does for start.`,
   async run(words, io) {
     const { config, file } = loadConfig({ file: words.operands[0], env: io.env, sets: words.all('set') })
-    if (words.flag('json')) io.stdout.write(`${JSON.stringify({ file: file ?? null, config }, null, 2)}\n`)
-    else
-      io.stdout.write(
-        printable(`# ${file ?? 'no file'}: this would run\n${effective(config)}\n${explained(config)}`),
-      )
+    const shown = withoutSecrets(config)
+    if (words.flag('json')) {
+      io.stdout.write(`${JSON.stringify({ file: file ?? null, config: shown }, null, 2)}\n`)
+    } else {
+      const text = `# ${file ?? 'no file'}: this would run\n${effective(shown)}\n${explained(shown)}`
+      io.stdout.write(printable(text))
+    }
     return 0
   },
+}
+
+/** What is printed is copied into tickets and chats. */
+function withoutSecrets(config: Config): Config {
+  const shown = structuredClone(config)
+  const { jetstream, kafka } = shown.log
+  if (jetstream.password !== undefined) jetstream.password = HIDDEN
+  if (jetstream.token !== undefined) jetstream.token = HIDDEN
+  if (kafka.sasl !== undefined) kafka.sasl.password = HIDDEN
+  return shown
 }
 
 /** The configuration with all defaults filled in, as YAML that could be a file of its own. */

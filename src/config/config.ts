@@ -28,6 +28,39 @@ export interface AuthKey {
   eventsPerSecond?: number
 }
 
+export type LogKind = 'memory' | 'embedded' | 'jetstream' | 'kafka' | 'dual'
+
+/** A certificate authority to trust, and a certificate to show; all are paths of PEM files. */
+export interface BrokerTls {
+  ca?: string
+  cert?: string
+  key?: string
+}
+
+export interface JetStreamConfig {
+  /** `host:port` each. */
+  servers: string[]
+  stream: string
+  replicas: number
+  user?: string
+  password?: string
+  token?: string
+  /** Path of a file with an nkey seed. */
+  nkey?: string
+  /** `true` trusts what Node trusts. */
+  tls?: true | BrokerTls
+}
+
+export interface KafkaConfig {
+  /** `host:port` each. */
+  brokers: string[]
+  topic: string
+  replicas: number
+  client: 'kafkajs' | 'platformatic'
+  tls?: true | BrokerTls
+  sasl?: { mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; username: string; password: string }
+}
+
 export interface Config {
   dataDir: string
   http: { listen: Listen; maxBody: number; tls?: { cert: string; key: string } }
@@ -35,9 +68,12 @@ export interface Config {
   cluster: { listeners: number; processors: number }
   pool: { threads: number }
   log: {
-    kind: 'embedded' | 'memory'
+    kind: LogKind
     partitions: number
     retention: { maxBytes: number; maxAge: number }
+    jetstream: JetStreamConfig
+    kafka: KafkaConfig
+    dual: { ackWhen: 'both' | 'any'; consume: 'jetstream' | 'kafka' | 'union' }
   }
   ledger: { producerIdle: number }
   logging: { level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' }

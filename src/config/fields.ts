@@ -1,5 +1,6 @@
 // The kinds of fields that the schema is made of. Each says by itself what is wrong, without naming the place.
 
+import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { didYouMean } from './nearest.ts'
 import { kindOf, parseDuration, parseSize, quote } from './units.ts'
@@ -64,6 +65,17 @@ export function text(check: (value: string) => void = () => {}) {
   })
 }
 
+/** The path of a file that can be read. */
+export function readableFile() {
+  return text((file) => {
+    try {
+      readFileSync(file)
+    } catch (error) {
+      throw new RangeError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`)
+    }
+  })
+}
+
 export function flag() {
   return z.boolean({ error: (issue) => wrongKind(issue.input, 'true or false') })
 }
@@ -94,15 +106,11 @@ export function duration(least: number, bounds: string) {
   })
 }
 
-/** One of a few words. `later`: words that are understood, but not by this version. */
-export function choice<const T extends string>(words: readonly T[], later: readonly string[] = []) {
+/** One of a few words. */
+export function choice<const T extends string>(words: readonly T[]) {
   return parsed((value) => {
     const word = words.find((candidate) => candidate === value)
     if (word !== undefined) return word
-    const choices = words.join(words.length === 2 ? ' or ' : ', ')
-    if (typeof value === 'string' && later.includes(value)) {
-      throw new RangeError(`${value} is known but not available in this version: ${choices}`)
-    }
     const near = typeof value === 'string' ? didYouMean(value, words) : ''
     throw new RangeError(`must be one of ${words.join(', ')}, not ${kindOf(value)}${near}`)
   })
@@ -117,11 +125,11 @@ export function later() {
 }
 
 /** A word in place of a map, or the map. */
-export function wordOr<const W extends string, T extends z.ZodType>(word: W, schema: T) {
+export function wordOr<const W extends string | true, T extends z.ZodType>(word: W, schema: T) {
   return z.unknown().transform((value, context): W | z.output<T> => {
     if (value === word) return word
     if (typeof value !== 'object') {
-      const message = `must be ${word}, or a map, not ${kindOf(value)}`
+      const message = `must be ${String(word)}, or a map, not ${kindOf(value)}`
       context.addIssue({ code: 'custom', message })
       return z.NEVER
     }

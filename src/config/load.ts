@@ -15,8 +15,8 @@ export { ConfigError }
 export const DEFAULT_FILE = 'millrace.yaml'
 
 const PREFIX = 'MILLRACE_'
-/** Variables with this prefix that are no settings: between our own processes, and for the clients. */
-const NOT_SETTINGS = /^MILLRACE_(?:ROLE|URL|KEY|INTERNAL_.*)$/i
+/** Variables with this prefix that are no settings: between our own processes, for the clients, and for the tests. */
+const NOT_SETTINGS = /^MILLRACE_(?:ROLE|URL|KEY|NATS|KAFKA|INTERNAL_.*)$/i
 
 export interface Sources {
   /** The file that was named. Without one, DEFAULT_FILE is read if it is there. */

@@ -7,6 +7,7 @@ import {
   SEGMENT_BYTES_TARGET,
   SEGMENT_HEADER_BYTES,
 } from '../limits.ts'
+import type { Config } from './config.ts'
 
 /** For each writer the chunk it writes and the next one; and some that wait to be read, or to be used again. */
 const CHUNKS_PER_WRITER = 2
@@ -30,4 +31,14 @@ export function chunkBytesMin(segmentBytes: number): number {
 /** The smallest budget of the embedded log. */
 export function leastBytes(segmentBytes: number, writers: number): number {
   return chunksMin(writers) * chunkBytesMin(segmentBytes)
+}
+
+/** Half of a broker's budget is for what waits to be processed; each listener has its share of each partition's. */
+export function backlogBytesMax({ log, cluster }: Pick<Config, 'log' | 'cluster'>): number {
+  return Math.floor(log.retention.maxBytes / 2 / (log.partitions * cluster.listeners))
+}
+
+/** The smallest budget of a broker's log, for each partition: a listener's share takes two of the largest segments. */
+export function leastBrokerBytes(segmentBytes: number, listeners: number): number {
+  return 2 * 2 * segmentBytes * listeners
 }

@@ -8,10 +8,12 @@ import {
   BODY_BYTES_MAX,
   IN_FLIGHT_BYTES_MAX,
   LISTENERS_MAX,
+  PARTITIONS_MAX,
   RETENTION_MS_MIN,
   THREADS_MAX,
 } from '../limits.ts'
-import type { Config, Listen } from './config.ts'
+import { credentialsProblem, jetstream, kafka } from './brokers.ts'
+import type { Config, Listen, LogKind } from './config.ts'
 import {
   choice,
   count,
@@ -21,29 +23,23 @@ import {
   list,
   map,
   parsed,
+  readableFile,
   section,
   size,
   text,
   wordOr,
 } from './fields.ts'
-import { leastBytes, segmentBytesMax } from './log-size.ts'
+import { leastBrokerBytes, leastBytes, segmentBytesMax } from './log-size.ts'
 import { measures } from './measures.ts'
 import { formatListen, formatSize, isLoopback, parseListen } from './units.ts'
 
 const BODY_BYTES_MIN = 1024
+const kinds: readonly LogKind[] = ['embedded', 'memory', 'jetstream', 'kafka', 'dual']
 const cores = () => availableParallelism()
 
 const listen = (byDefault: string) => section({ listen: parsed(parseListen).prefault(byDefault) })
 
-const readableFile = text((file) => {
-  try {
-    readFileSync(file)
-  } catch (error) {
-    throw new RangeError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`)
-  }
-})
-
-const tls = map({ cert: readableFile, key: readableFile }).check(({ value, issues }) => {
+const tls = map({ cert: readableFile(), key: readableFile() }).check(({ value, issues }) => {
   try {
     createSecureContext({ cert: readFileSync(value.cert), key: readFileSync(value.key) })
   } catch (error) {
@@ -95,28 +91,24 @@ const shape = {
   admin: listen('127.0.0.1:7072'),
   cluster: section({
     listeners: countOrAuto('a whole number of listeners', LISTENERS_MAX, cores).prefault('auto'),
-    processors: parsed((value) => {
-      if (value === 1) return 1
-      throw new RangeError('must be 1: there is one processor with one partition')
-    }).prefault(1),
+    processors: count('a whole number of processors', 1, PARTITIONS_MAX).prefault(1),
   }),
   pool: section({
     threads: countOrAuto('a whole number of threads', THREADS_MAX, cores).prefault('auto'),
   }),
   log: section({
-    kind: choice(['embedded', 'memory'], ['jetstream', 'kafka', 'dual']).prefault('embedded'),
-    partitions: parsed((value) => {
-      if (value === 1) return 1
-      const wrong = typeof value === 'number' && value > 1 && Number.isInteger(value)
-      throw new RangeError(wrong ? 'more than one partition is not available in this version' : 'must be 1')
-    }).prefault(1),
+    kind: choice(kinds).prefault('embedded'),
+    partitions: count('a whole number of partitions', 1, PARTITIONS_MAX).prefault(1),
     retention: section({
       maxBytes: size(1, Number.MAX_SAFE_INTEGER, 'more than nothing').prefault('10GiB'),
       maxAge: duration(RETENTION_MS_MIN, 'at least 1s').prefault('24h'),
     }),
-    jetstream: later(),
-    kafka: later(),
-    dual: later(),
+    jetstream,
+    kafka,
+    dual: section({
+      ackWhen: choice(['both', 'any']).prefault('both'),
+      consume: choice(['jetstream', 'kafka', 'union']).prefault('jetstream'),
+    }),
   }),
   ledger: section({ producerIdle: duration(RETENTION_MS_MIN, 'at least 1s').prefault('24h') }),
   logging: section({
@@ -131,8 +123,8 @@ const shape = {
 interface Loose {
   http?: { listen?: unknown; maxBody?: unknown }
   admin?: { listen?: unknown }
-  log?: { kind?: unknown; retention?: { maxBytes?: unknown } }
-  cluster?: { listeners?: unknown }
+  log?: { kind?: unknown; partitions?: unknown; jetstream?: unknown; retention?: { maxBytes?: unknown } }
+  cluster?: { listeners?: unknown; processors?: unknown }
   auth?: unknown
 }
 
@@ -144,10 +136,11 @@ export const schema = together(section(shape))
 
 export { shape }
 
-/** The smallest `log.retention.maxBytes`: for the memory log, one segment. */
+/** The smallest `log.retention.maxBytes` for each partition: for the memory log, one segment. */
 export function leastRetentionBytes(kind: Config['log']['kind'], maxBody: number, listeners: number): number {
   const segment = segmentBytesMax(maxBody)
-  return kind === 'memory' ? segment : leastBytes(segment, listeners)
+  if (kind === 'memory') return segment
+  return kind === 'embedded' ? leastBytes(segment, listeners) : leastBrokerBytes(segment, listeners)
 }
 
 function together<T extends z.ZodType>(schema: T) {
@@ -165,13 +158,20 @@ function together<T extends z.ZodType>(schema: T) {
       const same = formatListen(http.listen) === formatListen(admin.listen)
       return same ? 'is the same as http.listen: each needs a port of its own' : undefined
     }),
+    claim(['log', 'jetstream'], ({ log }) => credentialsProblem(log?.jetstream ?? {})),
+    claim(['cluster', 'processors'], ({ log, cluster }) => {
+      if (typeof cluster?.processors !== 'number' || typeof log?.partitions !== 'number') return undefined
+      if (cluster.processors <= log.partitions) return undefined
+      return `${cluster.processors} processors have ${log.partitions} partitions to share: set log.partitions to ${cluster.processors} or more`
+    }),
     claim(['log', 'retention', 'maxBytes'], ({ http, log, cluster }) => {
       const kind = log?.kind
       const maxBytes = log?.retention?.maxBytes
       if (typeof maxBytes !== 'number' || typeof http?.maxBody !== 'number') return undefined
-      if (kind !== 'embedded' && kind !== 'memory') return undefined
+      if (!kinds.some((known) => known === kind)) return undefined
       const listeners = typeof cluster?.listeners === 'number' ? cluster.listeners : 1
-      const least = leastRetentionBytes(kind, http.maxBody, listeners)
+      const partitions = typeof log?.partitions === 'number' ? log.partitions : 1
+      const least = partitions * leastRetentionBytes(kind as LogKind, http.maxBody, listeners)
       if (maxBytes >= least) return undefined
       const mebibytes = Math.ceil(least / 2 ** 20)
       const why = `with bodies of up to ${formatSize(http.maxBody)} (http.maxBody)`

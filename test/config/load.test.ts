@@ -40,7 +40,14 @@ const byDefault = {
   admin: { listen: { host: '127.0.0.1', port: 7072 } },
   cluster: { listeners: availableParallelism(), processors: 1 },
   pool: { threads: availableParallelism() },
-  log: { kind: 'embedded', partitions: 1, retention: { maxBytes: 10 * 2 ** 30, maxAge: 86_400_000 } },
+  log: {
+    kind: 'embedded',
+    partitions: 1,
+    retention: { maxBytes: 10 * 2 ** 30, maxAge: 86_400_000 },
+    jetstream: { servers: ['127.0.0.1:4222'], stream: 'MILLRACE', replicas: 1 },
+    kafka: { brokers: ['127.0.0.1:9092'], topic: 'millrace.events', replicas: 1, client: 'kafkajs' },
+    dual: { ackWhen: 'both', consume: 'jetstream' },
+  },
   ledger: { producerIdle: 86_400_000 },
   logging: { level: 'info' },
   measures: [
@@ -60,9 +67,20 @@ test('a whole configuration is read as it is meant', () => {
 dataDir: /var/lib/millrace
 http: { listen: "[::]:80", maxBody: 1MB }
 admin: { listen: localhost:0 }
-cluster: { listeners: 3, processors: 1 }
+cluster: { listeners: 3, processors: 2 }
 pool: { threads: auto }
-log: { kind: memory, partitions: 1, retention: { maxBytes: 1.5GiB, maxAge: 7d } }
+log:
+  kind: dual
+  partitions: 4
+  retention: { maxBytes: 1.5GiB, maxAge: 7d }
+  jetstream: { servers: ["a:1", "[::1]:2"], stream: S, replicas: 3, user: u, password: p, tls: true }
+  kafka:
+    brokers: b:9, c:9
+    topic: t.x
+    replicas: 2
+    client: platformatic
+    sasl: { mechanism: scram-sha-512, username: u, password: p }
+  dual: { ackWhen: any, consume: union }
 ledger: { producerIdle: 90m }
 logging: { level: debug }
 measures:
@@ -78,9 +96,29 @@ auth: { keys: [ { name: app, sha256: ${sha256.toUpperCase()}, scopes: [publish, 
     dataDir: '/var/lib/millrace',
     http: { listen: { host: '::', port: 80 }, maxBody: 1_000_000 },
     admin: { listen: { host: 'localhost', port: 0 } },
-    cluster: { listeners: 3, processors: 1 },
+    cluster: { listeners: 3, processors: 2 },
     pool: { threads: availableParallelism() },
-    log: { kind: 'memory', partitions: 1, retention: { maxBytes: 1.5 * 2 ** 30, maxAge: 7 * 86_400_000 } },
+    log: {
+      kind: 'dual',
+      partitions: 4,
+      retention: { maxBytes: 1.5 * 2 ** 30, maxAge: 7 * 86_400_000 },
+      jetstream: {
+        servers: ['a:1', '[::1]:2'],
+        stream: 'S',
+        replicas: 3,
+        user: 'u',
+        password: 'p',
+        tls: true,
+      },
+      kafka: {
+        brokers: ['b:9', 'c:9'],
+        topic: 't.x',
+        replicas: 2,
+        client: 'platformatic',
+        sasl: { mechanism: 'scram-sha-512', username: 'u', password: 'p' },
+      },
+      dual: { ackWhen: 'any', consume: 'union' },
+    },
     ledger: { producerIdle: 5_400_000 },
     logging: { level: 'debug' },
     measures: [
@@ -105,6 +143,7 @@ test('files win over defaults, the environment over files, --set over both', () 
   const both = load({ yaml, env, sets: ['pool.threads=3', 'pool.threads=4'] })
   assert.equal(both.dataDir, 'env')
   assert.deepEqual(both.log, {
+    ...byDefault.log,
     kind: 'memory',
     partitions: 1,
     retention: { maxAge: 7_200_000, maxBytes: 2 ** 30 },
@@ -116,6 +155,7 @@ test('a section in the environment is replaced as a whole, then its keys one by 
   const env = { MILLRACE_LOG__RETENTION__MAXAGE: '3h', MILLRACE_LOG: '{ kind: memory }' }
   const { log } = load({ yaml: 'log: { kind: embedded, retention: { maxBytes: 1GiB } }', env })
   assert.deepEqual(log, {
+    ...byDefault.log,
     kind: 'memory',
     partitions: 1,
     retention: { maxBytes: 10 * 2 ** 30, maxAge: 10_800_000 },
@@ -213,23 +253,43 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
     ],
   ],
   [
-    'kinds of log that are known but not there yet, and unknown ones',
-    { yaml: 'log: { kind: kafka }', env: { MILLRACE_LOGGING__LEVEL: 'warning' } },
+    'words that are not known',
+    { yaml: 'log: { kind: kaffka }', env: { MILLRACE_LOGGING__LEVEL: 'warning' } },
     [
-      'm.yaml:1:14: log.kind: kafka is known but not available in this version: embedded or memory',
+      'm.yaml:1:14: log.kind: must be one of embedded, memory, jetstream, kafka, dual, not the text "kaffka"; did you mean kafka?',
       'MILLRACE_LOGGING__LEVEL: logging.level: must be one of fatal, error, warn, info, debug, trace, not the text "warning"',
     ],
   ],
   [
     'parts that are promised for later',
     {
-      yaml: 'grpc: { listen: 127.0.0.1:7071 }\nhandlers: [a.mjs]\nlog:\n  dual: { ackWhen: both }\n  partitions: 2\n',
+      yaml: 'grpc: { listen: 127.0.0.1:7071 }\nhandlers: [a.mjs]\n',
     },
     [
       'm.yaml:1:7: grpc: is known but not available in this version: leave it out',
       'm.yaml:2:11: handlers: is known but not available in this version: leave it out',
-      'm.yaml:4:9: log.dual: is known but not available in this version: leave it out',
-      'm.yaml:5:15: log.partitions: more than one partition is not available in this version',
+    ],
+  ],
+  [
+    'brokers that cannot be reached or be let into',
+    {
+      yaml: `log:
+  jetstream: { servers: [4222, "nats"], stream: a.b, replicas: 9, user: u, token: t }
+  kafka: { brokers: [], topic: "a b", tls: { cert: /none }, sasl: { username: u } }
+  dual: { consume: both }
+`,
+    },
+    [
+      'm.yaml:2:14: log.jetstream: user and password go together',
+      'm.yaml:2:26: log.jetstream.servers[0]: must be host:port, not the number 4222',
+      'm.yaml:2:32: log.jetstream.servers[1]: must be host:port, such as 127.0.0.1:4222, not "nats"',
+      'm.yaml:2:49: log.jetstream.stream: "a.b" is no name of a stream: up to 64 letters, digits, - and _',
+      'm.yaml:2:64: log.jetstream.replicas: 9 is out of range: 1 to 5',
+      'm.yaml:3:21: log.kafka.brokers: must have one address at least',
+      'm.yaml:3:32: log.kafka.topic: "a b" is no name of a topic: up to 200 letters, digits, ., - and _',
+      'm.yaml:3:52: log.kafka.tls.cert: /none cannot be read: ENOENT',
+      'm.yaml:3:67: log.kafka.sasl.password: is missing',
+      'm.yaml:4:20: log.dual.consume: must be one of jetstream, kafka, union, not the text "both"',
     ],
   ],
   [
@@ -237,7 +297,7 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
     { yaml: 'cluster: { listeners: 0, processors: 2 }\npool: { threads: many }\n' },
     [
       'm.yaml:1:23: cluster.listeners: 0 is out of range: 1 to 256',
-      'm.yaml:1:38: cluster.processors: must be 1: there is one processor with one partition',
+      'm.yaml:1:38: cluster.processors: 2 processors have 1 partitions to share: set log.partitions to 2 or more',
       'm.yaml:2:18: pool.threads: must be auto or a whole number of threads, not the text "many"',
     ],
   ],
@@ -338,7 +398,7 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
       '--set a..b=1: write it as key=value, such as log.kind=memory',
       'MILLRACE_HTP: there is no such setting; did you mean MILLRACE_HTTP?',
       'MILLRACE_LOG__KND: there is no such setting; did you mean MILLRACE_LOG__KIND?',
-      '--set log.kind.x=1: log.kind: must be one of embedded, memory, not a map',
+      '--set log.kind.x=1: log.kind: must be one of embedded, memory, jetstream, kafka, dual, not a map',
     ],
   ],
 ]
@@ -363,7 +423,7 @@ test('loopback has many names', () => {
 })
 
 test('problems of a file are told in the order of its lines', () => {
-  const found = problemsOf({ yaml: `${'#\n'.repeat(8)}dataDir: 1\npol: {}\nlog: { kind: kafka }\n` })
+  const found = problemsOf({ yaml: `${'#\n'.repeat(8)}dataDir: 1\npol: {}\nlog: { kind: rabbit }\n` })
   assert.deepEqual(
     found.map((problem) => problem.slice(0, 9)),
     ['m.yaml:9:', 'm.yaml:10', 'm.yaml:11'],

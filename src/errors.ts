@@ -15,6 +15,7 @@ export const problems = Object.freeze({
   internal: { status: 500, title: 'A mistake of ours' },
   'log-unavailable': { status: 503, title: 'The log cannot be written' },
   draining: { status: 503, title: 'Shutting down' },
+  unconfirmed: { status: 504, title: 'The broker did not confirm in time: the events may be in the log' },
 } satisfies Record<string, { status: number; title: string }>)
 
 export type ProblemCode = keyof typeof problems
@@ -26,6 +27,7 @@ const retryAfterSeconds: Partial<Record<ProblemCode, number>> = {
   'backlog-full': 1,
   'log-unavailable': 1,
   draining: 5,
+  unconfirmed: 1,
 }
 
 /** An answer other than success. `detail` says where and why, for the person who reads it. */

@@ -36,6 +36,8 @@ export const ENTRY_BYTES_MAX = 20 + PRODUCER_BYTES_MAX + CORRELATION_BYTES_MAX
 export const SEGMENT_BODIES_MAX = 8192
 /** Memory that a listener keeps for turning JSON into frames, bytes; what one large body needed beyond is freed. */
 export const CONVERTED_BYTES_KEPT_MAX = 1 * MiB
+/** Memory that a listener keeps for putting events apart by partition, bytes; what one large body needed beyond is freed. */
+export const PLACED_BYTES_KEPT_MAX = 1 * MiB
 
 // --- The embedded log ---------------------------------------------------------------------------------
 
@@ -55,13 +57,87 @@ export const MEMORY_LOG_BYTES_MAX = 64 * MiB
 /** How long a listener that ends waits for the processor to take what is left, milliseconds; below DRAIN_MS_MAX. */
 export const MEMORY_CLOSE_MS_MAX = 25_000
 
+// --- Brokers ------------------------------------------------------------------------------------------
+
+/** How long a segment that was sent waits for the broker's word before its clients hear 504, milliseconds. */
+export const CONFIRM_MS_MAX = 10_000
+/** A broker that has confirmed nothing for this long while something waits counts as away, milliseconds: 503. */
+export const STALL_MS_MAX = 2_000
+/** First and longest wait before a broker that is away is tried again, milliseconds. */
+export const RECONNECT_MS_MIN = 50
+export const RECONNECT_MS_MAX = 2_000
+/** Bytes of segments that a reader of a broker fetches ahead of the processor, for one partition. */
+export const FETCH_BYTES_MAX = 8 * MiB
+/** How often a broker's log is trimmed at most, milliseconds. */
+export const TRIM_INTERVAL_MS = 1_000
+/** After this time without a sign of life a processor's partitions go to others, milliseconds. */
+export const OWNER_SILENT_MS_MAX = 6_000
+
+// --- JetStream ----------------------------------------------------------------------------------------
+
+/** How long one attempt to connect and to be let in may take, milliseconds. */
+export const CONNECT_MS_MAX = 3_000
+/** How long the broker may take to answer a question about a stream or a consumer, milliseconds. */
+export const BROKER_REQUEST_MS_MAX = 5_000
+/** What a message has beside its segment, bytes: the identity, the checksum and what frames them. */
+export const MESSAGE_HEADER_BYTES_MAX = 256
+/** Bytes and number of segments that are sent and not yet confirmed; more wait in the listener. */
+export const UNCONFIRMED_BYTES_MAX = 16 * MiB
+export const UNCONFIRMED_SEGMENTS_MAX = 1024
+/** A segment that is not confirmed after this time is sent again, milliseconds. */
+export const RESEND_MS = 3_000
+/** For how long the broker recognises a segment that is sent again, milliseconds; the ledger does for ever. */
+export const DUPLICATE_WINDOW_MS = 300_000
+/** Segments that a reader fetches ahead, for one partition: small ones cost more memory than their bytes. */
+export const FETCH_SEGMENTS_MAX = 8192
+/** The broker forgets a reader that has not asked for this long, milliseconds; it comes again where it stood. */
+export const CONSUMER_IDLE_MS_MAX = 60_000
+
+// --- Kafka --------------------------------------------------------------------------------------------
+
+/** How long a Kafka broker may take to answer a request before its connection is given up, milliseconds. */
+export const KAFKA_REQUEST_MS_MAX = 5_000
+/** How long a Kafka broker keeps a reader's question while there is nothing new, milliseconds: idle readers are quiet. */
+export const KAFKA_FETCH_WAIT_MS = 5_000
+/** Bytes of segments in one request to Kafka; a larger segment goes alone. More gains nothing, and costs latency. */
+export const KAFKA_BATCH_BYTES_MAX = 1 * MiB
+/** Most that Kafka adds to one segment: the head of its batch, and headers, bytes. */
+export const KAFKA_OVERHEAD_BYTES_MAX = 1024
+
+// --- Two logs -----------------------------------------------------------------------------------------
+
+/** Bytes of segments on their way to a log that the other one has confirmed (`ackWhen: any`); past it: left out. */
+export const BEHIND_BYTES_MAX = 32 * MiB
+/** How long a start waits for the second of two brokers (`ackWhen: any`) before it goes on with one, milliseconds. */
+export const BROKER_START_MS_MAX = 5_000
+/** How long a log must miss nothing before it is told that it keeps up again, milliseconds. */
+export const KEEPING_UP_MS_MIN = 1_000
+/** How often at least the log that is not consumed is looked at for what may be trimmed, milliseconds. */
+export const WALK_INTERVAL_MS_MAX = 60_000
+/** Segments that are looked at there before everything else has its turn. */
+export const WALK_SEGMENTS_PER_TURN = 64
+/** Segments this much younger were counted, and this one was not: it is in one log only, milliseconds. */
+export const OVERDUE_MS = 60_000
+/** Segments of one partition that `reconcile` compares in each log: 17 bytes each, twice that while they are read. */
+export const RECONCILE_SEGMENTS_MAX = 8_000_000
+/** A segment received this long ago is in both logs by now, or will not come by itself, milliseconds. */
+export const RECONCILE_RECENT_MS = 60_000
+/** How long a broker that answers may give `reconcile` nothing of what it says it has, milliseconds. */
+export const RECONCILE_QUIET_MS_MAX = 10_000
+/** Segments with the same identity and other bytes that `reconcile` lists, for each partition. */
+export const RECONCILE_LISTED_MAX = 10
+/** Bytes of segments that `reconcile` has on their way to a log. */
+export const RECONCILE_COPY_BYTES_MAX = 8 * MiB
+
 // --- The processor ------------------------------------------------------------------------------------
 
 /** A task is handed to a thread at once when one is idle, and otherwise grows to this many bytes. */
 export const TASK_BYTES_TARGET = 512 * KiB
 /** Tasks handed out and not yet merged, for each thread of the pool. */
 export const TASKS_PER_THREAD_MAX = 3
-/** Tasks merged and not yet committed: bounds what a slow commit lets pile up. */
+/** The same for each partition, where many share the threads: one that is folded while the next one fills. */
+export const TASKS_PER_PARTITION_MIN = 2
+/** Tasks merged and not yet committed, of each partition: bounds what a slow commit lets pile up. */
 export const UNCOMMITTED_TASKS_MAX = 64
 /** Least time from one commit's start to the next one's, milliseconds: under load many tasks share one commit. */
 export const COMMIT_INTERVAL_MS_MIN = 10
@@ -107,6 +183,10 @@ export const QUERIES_MAX = 32
 /** Most listeners, and most threads of the pool: beyond it a number is a slip of the finger, not a machine. */
 export const LISTENERS_MAX = 256
 export const THREADS_MAX = 256
+/** Most partitions: each has an environment of results, and a lane of the log in every listener. */
+export const PARTITIONS_MAX = 256
+/** Most copies of a stream or topic: JetStream has five at most, and few Kafka clusters more. */
+export const BROKER_REPLICAS_MAX = 5
 /** Longest name of a measure, characters: it stands in addresses. */
 export const MEASURE_NAME_CHARACTERS_MAX = 64
 /** Most fields in a measure's `by`. */

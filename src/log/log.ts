@@ -79,3 +79,13 @@ export class LogFull extends Error {
 export class LogUnavailable extends Error {
   override name = 'LogUnavailable'
 }
+
+/** A segment was sent to a broker, which did not say in time whether it has it. Answered with 504. */
+export class LogUnconfirmed extends Error {
+  override name = 'LogUnconfirmed'
+}
+
+/** The broker is not what the configuration needs: starting again would not help. Names the setting. */
+export class LogMisconfigured extends Error {
+  override name = 'LogMisconfigured'
+}

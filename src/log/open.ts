@@ -1,35 +1,221 @@
-// Which log the configuration names.
+// Which log the configuration names, opened for a listener or a processor.
 
 import { watch } from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { segmentBytesMax } from '../config/log-size.ts'
+import { backlogBytesMax, segmentBytesMax } from '../config/log-size.ts'
+import { BROKER_START_MS_MAX } from '../limits.ts'
+import type { BrokerHooks, BrokerReader, Publisher } from './broker.ts'
+import { BrokerWriter, type Publishing } from './broker-writer.ts'
+import { ComingPublisher } from './dual/coming.ts'
+import { DualPublisher, type Missing } from './dual/publisher.ts'
+import { DualReader } from './dual/reader.ts'
 import { sizeOf } from './embedded/files.ts'
 import type { Damage } from './embedded/lane.ts'
 import { EmbeddedReader } from './embedded/reader.ts'
 import { EmbeddedWriter, newWriter } from './embedded/writer.ts'
 import { realFileSystem } from './filesystem.ts'
+import { openJetStreamPublisher, openJetStreamReader } from './jetstream/open.ts'
+import { openKafkaPublisher, openKafkaReader } from './kafka/open.ts'
 import { connectLink, SocketLinkServer } from './link.ts'
-import type { LogReader, LogWriter } from './log.ts'
+import type { Durability, LogReader, LogWriter } from './log.ts'
 import { MemoryWriter } from './memory.ts'
 import { MemoryReader } from './memory-reader.ts'
 
-export async function openWriter(config: Config): Promise<LogWriter> {
-  const folder = await logFolder(config)
-  if (config.log.kind === 'memory') return new MemoryWriter(folder, config.log.retention.maxBytes).open()
+export type BrokerName = Publisher['kind']
+
+/** What goes wrong with a broker and right again, by its name: one call for each change, not one a message. */
+export interface BrokerEvents {
+  onAway(broker: BrokerName, reason: string): void
+  onBack(broker: BrokerName): void
+  /** Something that breaks no promise but that an operator will want to know. */
+  onNotice(broker: BrokerName, text: string): void
+  /** Under `ackWhen: any`: what is written goes to the other broker only from now on, and what it missed when it is over. */
+  onBehind(broker: BrokerName, reason: string): void
+  onKeepingUp(broker: BrokerName, missing: Missing): void
+}
+
+export interface WriterHooks extends BrokerEvents {
+  /** The sequence below which a writer's segments are committed, as far as the results store says. */
+  committed(partition: number, writer: string): number
+}
+
+/** A listener's lanes, one for each partition. */
+export interface Writers {
+  readonly lanes: readonly LogWriter[]
+  /** Why a broker cannot be reached at present, by its name. */
+  away(): Partial<Record<BrokerName, string>>
+  /** What the dual log could write to the other broker only; undefined for other kinds. */
+  missing(): Record<BrokerName, Missing> | undefined
+  /** Resolves when all that was appended is safe from this process's end. */
+  close(): Promise<void>
+}
+
+/** Reaches the brokers first; waits for those that are away. Rejects with LogMisconfigured. */
+export async function openWriters(config: Config, hooks: WriterHooks): Promise<Writers> {
+  const { kind } = config.log
+  const partitions = Array.from({ length: config.log.partitions }, (_, partition) => partition)
+  if (kind === 'embedded' || kind === 'memory') {
+    const lanes = await Promise.all(partitions.map((partition) => openLocalWriter(config, partition)))
+    return {
+      lanes,
+      away: () => ({}),
+      missing: () => undefined,
+      close: async () => void (await Promise.all(lanes.map((lane) => lane.close()))),
+    }
+  }
+  const publishers = await openPublishers(config, hooks)
+  const dual = publishers.length > 1 ? dualOf(publishers, config, hooks) : undefined
+  const publisher: Publishing = dual ?? publishers[0]
+  const lanes = partitions.map(
+    (partition) =>
+      new BrokerWriter({
+        kind,
+        partition,
+        publisher,
+        backlogBytesMax: backlogBytesMax(config),
+        committed: (writer) => hooks.committed(partition, writer),
+      }),
+  )
+  return {
+    lanes,
+    away: () => awayOf(publishers),
+    missing: () => dual?.missing,
+    async close() {
+      await Promise.all(lanes.map((lane) => lane.close()))
+      await Promise.all(publishers.map((one) => one.close()))
+    },
+  }
+}
+
+/** How safe what such a log has acknowledged is. */
+export function declaredDurability(kind: Config['log']['kind']): Durability {
+  if (kind === 'embedded') return 'fsynced'
+  return kind === 'memory' ? 'buffered' : 'broker-acked'
+}
+
+/** The brokers that the kind names. */
+export function brokersOf(kind: Config['log']['kind']): BrokerName[] {
+  if (kind === 'dual') return ['jetstream', 'kafka']
+  return kind === 'jetstream' || kind === 'kafka' ? [kind] : []
+}
+
+/** Reaches the brokers. Under `ackWhen: any` one of two is enough, after a while: the other one may come later. */
+function openPublishers(config: Config, events: BrokerEvents): Promise<Publisher[]> {
+  const brokers = brokersOf(config.log.kind)
+  const opening = brokers.map((broker) => openPublisher(broker, config, brokerHooks(broker, events)))
+  if (brokers.length === 1 || config.log.dual.ackWhen === 'both') return Promise.all(opening)
+  const coming = opening.map((one, i) => new ComingPublisher(brokers[i], one))
+  return new Promise((resolve, reject) => {
+    Promise.all(opening).then(resolve, reject)
+    const patience = setTimeout(() => {
+      for (const one of opening) one.then(() => resolve(coming), reject)
+    }, BROKER_START_MS_MAX)
+    Promise.allSettled(opening).then(() => clearTimeout(patience))
+  })
+}
+
+export function openPublisher(broker: BrokerName, config: Config, hooks: BrokerHooks): Promise<Publisher> {
+  const open = broker === 'jetstream' ? openJetStreamPublisher : openKafkaPublisher
+  return open(config, hooks)
+}
+
+function dualOf([jetstream, kafka]: Publisher[], config: Config, events: BrokerEvents): DualPublisher {
+  const hooks = {
+    onBehind: (broker: BrokerName, reason: string) => events.onBehind(broker, reason),
+    onKeepingUp: (broker: BrokerName, missing: Missing) => events.onKeepingUp(broker, missing),
+  }
+  return new DualPublisher({ jetstream, kafka, ackWhen: config.log.dual.ackWhen, hooks })
+}
+
+function awayOf(publishers: readonly Publisher[]): Partial<Record<BrokerName, string>> {
+  const away: Partial<Record<BrokerName, string>> = {}
+  for (const publisher of publishers) if (publisher.away !== undefined) away[publisher.kind] = publisher.away
+  return away
+}
+
+export interface ReaderHooks extends BrokerEvents {
+  onDamage(damage: Damage): void
+  onError(error: Error): void
+  /** Segments from one number to before another of a lane that its broker does not hold any more. */
+  onLost(lane: string, from: number, to: number): void
+  /** Something in the log that is no segment of ours: skipped. */
+  onForeign(lane: string, at: number, reason: string): void
+  /** Of a dual log: a segment that only the broker has that is not consumed. */
+  onOverdue(broker: BrokerName, writer: string, sequence: number): void
+  /** Of a dual log: all of this lane below `next` is counted, though it is not the one that is consumed. */
+  onWalked(lane: string, next: number): void
+  /** True when a segment is counted and that is on disk; asked by the dual log. */
+  counted(writer: string, sequence: number): boolean
+}
+
+/** Opens one partition for reading. */
+export async function openReader(config: Config, partition: number, hooks: ReaderHooks): Promise<LogReader> {
+  const { kind } = config.log
+  if (kind === 'embedded' || kind === 'memory') return openLocalReader(config, partition, hooks)
+  const [first, second] = await Promise.all(
+    brokersOf(kind).map((broker) => {
+      return openBrokerReader(broker, config, partition, brokerHooks(broker, hooks))
+    }),
+  )
+  if (second === undefined) return first
+  return new DualReader({
+    jetstream: first,
+    kafka: second,
+    consume: config.log.dual.consume,
+    maxBytes: config.log.retention.maxBytes / config.log.partitions,
+    counted: hooks.counted,
+    hooks: { onWalked: hooks.onWalked, onOverdue: hooks.onOverdue, onError: hooks.onError },
+  })
+}
+
+export function openBrokerReader(
+  broker: BrokerName,
+  config: Config,
+  partition: number,
+  hooks: BrokerHooks,
+): Promise<BrokerReader> {
+  const open = broker === 'jetstream' ? openJetStreamReader : openKafkaReader
+  return open(config, partition, hooks)
+}
+
+export function brokerHooks(
+  broker: BrokerName,
+  {
+    onAway,
+    onBack,
+    onNotice,
+    ...rest
+  }: Pick<BrokerEvents, 'onAway' | 'onBack' | 'onNotice'> &
+    Partial<Pick<ReaderHooks, 'onLost' | 'onForeign'>>,
+): BrokerHooks {
+  return {
+    onAway: (reason) => onAway(broker, reason),
+    onBack: () => onBack(broker),
+    onNotice: (text) => onNotice(broker, text),
+    onLost: rest.onLost ?? (() => {}),
+    onForeign: rest.onForeign ?? (() => {}),
+  }
+}
+
+/** The embedded or the memory log's lane of one partition. */
+export async function openLocalWriter(config: Config, partition: number): Promise<LogWriter> {
+  const folder = await logFolder(config, partition)
+  const { kind, retention, partitions } = config.log
+  if (kind === 'memory') return new MemoryWriter(folder, retention.maxBytes / partitions).open()
   const writer = newWriter()
   const link = new SocketLinkServer(join(folder, `${writer}.sock`))
   return new EmbeddedWriter({ fs: realFileSystem, folder, size: size(config), link, writer }).open()
 }
 
-export interface ReaderHooks {
-  onDamage(damage: Damage): void
-  onError(error: Error): void
-}
-
-export async function openReader(config: Config, hooks: ReaderHooks): Promise<LogReader> {
-  const folder = await logFolder(config)
+/** One partition of the embedded or the memory log. */
+export async function openLocalReader(
+  config: Config,
+  partition: number,
+  hooks: Pick<ReaderHooks, 'onDamage' | 'onError'>,
+): Promise<LogReader> {
+  const folder = await logFolder(config, partition)
   const onChange = (changed: () => void) => {
     const watcher = watch(folder, { persistent: false }, (event) => {
       if (event === 'rename') changed() // the other event is each write to a chunk
@@ -47,18 +233,18 @@ export async function openReader(config: Config, hooks: ReaderHooks): Promise<Lo
     maxAge: config.log.retention.maxAge,
     connect: (writer, heard) => connectLink(join(folder, `${writer}.sock`), heard),
     watch: (_folder, changed) => onChange(changed),
-    ...hooks,
+    onDamage: hooks.onDamage,
+    onError: hooks.onError,
   })
 }
 
-function size(config: Config) {
-  const { log, http, cluster } = config
-  return sizeOf(log.retention.maxBytes, segmentBytesMax(http.maxBody), cluster.listeners)
+function size({ log, http, cluster }: Config) {
+  return sizeOf(log.retention.maxBytes / log.partitions, segmentBytesMax(http.maxBody), cluster.listeners)
 }
 
-/** Where the log's files and sockets are; made if it is not there. */
-export async function logFolder(config: Config): Promise<string> {
-  const folder = join(config.dataDir, 'log')
+/** Where a partition's files and sockets are; made if it is not there. */
+export async function logFolder(config: Config, partition: number): Promise<string> {
+  const folder = join(config.dataDir, 'log', String(partition))
   await mkdir(folder, { recursive: true })
   return folder
 }

@@ -13,7 +13,7 @@ import { EmbeddedWriter } from '../../src/log/embedded/writer.ts'
 import { realFileSystem } from '../../src/log/filesystem.ts'
 import { connectLink, SocketLinkServer } from '../../src/log/link.ts'
 import type { LogEntry } from '../../src/log/log.ts'
-import { logFolder, openWriter } from '../../src/log/open.ts'
+import { logFolder, openLocalWriter } from '../../src/log/open.ts'
 import { type Folder, folder } from './folder.ts'
 import { eventually, Reading, segment } from './segments.ts'
 
@@ -106,7 +106,7 @@ test('a lane that is over and old leaves no file, and is told once', async (t) =
   const log = await folder('embedded')
   t.after(() => log.destroy())
   const names = async () =>
-    (await readdir(join(log.config.dataDir, 'log'))).filter((name) => !/^free-/.test(name))
+    (await readdir(join(log.config.dataDir, 'log', '0'))).filter((name) => !/^free-/.test(name))
   const writer = await log.openWriter()
   await writer.append(segment('a'))
   await writer.close()
@@ -115,7 +115,7 @@ test('a lane that is over and old leaves no file, and is told once', async (t) =
   const reading = new Reading(reader)
   await reading.until(() => reading.entries.length === 1)
   const longAgo = new Date(Date.now() - 2 * log.config.log.retention.maxAge)
-  await utimes(join(log.config.dataDir, 'log', chunk), longAgo, longAgo)
+  await utimes(join(log.config.dataDir, 'log', '0', chunk), longAgo, longAgo)
   reader.committed(reading.position())
   const finished: string[] = []
   await eventually(() => finished.push(...reader.finished()) > 0)
@@ -142,7 +142,7 @@ test('chunks never take more than retention.maxBytes, also when that was lowered
   const log = await folder('embedded', 160 * 2 ** 20)
   t.after(() => log.destroy())
   const chunks = async () =>
-    (await readdir(join(log.config.dataDir, 'log'))).filter((n) => n.endsWith('.chunk')).length
+    (await readdir(join(log.config.dataDir, 'log', '0'))).filter((n) => n.endsWith('.chunk')).length
   const most = () => {
     const { log: settings, http, cluster } = log.config
     return sizeOf(settings.retention.maxBytes, segmentBytesMax(http.maxBody), cluster.listeners).chunksMax
@@ -184,7 +184,7 @@ test('a data directory too deep for a socket is refused by name', async () => {
   const log = await folder('embedded')
   try {
     const deep = join(log.config.dataDir, 'x'.repeat(100))
-    await assert.rejects(openWriter({ ...log.config, dataDir: deep }), (error: Error) => {
+    await assert.rejects(openLocalWriter({ ...log.config, dataDir: deep }, 0), (error: Error) => {
       assert.match(error.message, /too long for a socket.*dataDir/)
       assert.ok(error.message.includes(deep))
       return true
@@ -197,7 +197,7 @@ test('a data directory too deep for a socket is refused by name', async () => {
 test('a chunk that a reader still has open is not used again under it', { timeout: 30_000 }, async (t) => {
   const log = await folder('embedded')
   t.after(() => log.destroy())
-  const path = await logFolder(log.config)
+  const path = await logFolder(log.config, 0)
   const size = { chunkBytes: 64 * 1024, chunksMax: 20 }
   const name = '00000000000000aa'
   const socket = (writer: string) => join(path, `${writer}.sock`)

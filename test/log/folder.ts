@@ -8,7 +8,7 @@ import type { Config } from '../../src/config/config.ts'
 import type { Damage } from '../../src/log/embedded/lane.ts'
 import type { LogReader, LogWriter } from '../../src/log/log.ts'
 import { MemoryWriter } from '../../src/log/memory.ts'
-import { logFolder, openReader, openWriter } from '../../src/log/open.ts'
+import { logFolder, openLocalReader, openLocalWriter } from '../../src/log/open.ts'
 
 const MAX_BODY = 1024 * 1024
 const MAX_BYTES = 80 * 1024 * 1024
@@ -42,8 +42,8 @@ export async function folder(kind: 'embedded' | 'memory', maxBytes = MAX_BYTES):
     async openWriter() {
       const writer =
         kind === 'memory'
-          ? await new MemoryWriter(await logFolder(config), maxBytes, CLOSE_MS).open()
-          : await openWriter(config)
+          ? await new MemoryWriter(await logFolder(config, 0), maxBytes, CLOSE_MS).open()
+          : await openLocalWriter(config, 0)
       writers.push(writer)
       return writer
     },
@@ -52,7 +52,7 @@ export async function folder(kind: 'embedded' | 'memory', maxBytes = MAX_BYTES):
         onDamage: (one: Damage) => void damage.push(one),
         onError: (error: Error) => assert.fail(error),
       }
-      const reader = await openReader(config, hooks)
+      const reader = await openLocalReader(config, 0, hooks)
       readers.push(reader)
       return reader
     },

@@ -9,7 +9,7 @@ import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { segmentBytesMax } from '../../src/config/log-size.ts'
 import { MEMORY_LOG_BYTES_MAX } from '../../src/limits.ts'
-import { openReader, openWriter } from '../../src/log/open.ts'
+import { openLocalReader, openLocalWriter } from '../../src/log/open.ts'
 import { conformance, type LogUnderTest } from './conformance.ts'
 
 const MAX_BYTES = 128 * 2 ** 20
@@ -24,8 +24,9 @@ async function setUp(t: TestContext, kind: Config['log']['kind']): Promise<LogUn
     onError: (error: Error) => assert.fail(error),
   }
   return {
-    openWriter: () => openWriter(config),
-    openReader: () => openReader(config, hooks),
+    lanes: 'writers',
+    openWriter: () => openLocalWriter(config, 0),
+    openReader: () => openLocalReader(config, 0, hooks),
     segmentBytesMax: segmentBytesMax(config.http.maxBody),
     bytesMax: Math.max(MAX_BYTES, MEMORY_LOG_BYTES_MAX),
   }

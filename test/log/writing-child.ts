@@ -2,10 +2,10 @@
 
 import { writeSync } from 'node:fs'
 import type { Config } from '../../src/config/config.ts'
-import { openWriter } from '../../src/log/open.ts'
+import { openLocalWriter } from '../../src/log/open.ts'
 import { segment } from './segments.ts'
 
-const writer = await openWriter(JSON.parse(process.argv[2]) as Config)
+const writer = await openLocalWriter(JSON.parse(process.argv[2]) as Config, 0)
 const inFlight = Number(process.argv[3])
 writeSync(1, `writer ${writer.writer}\n`)
 let n = 0

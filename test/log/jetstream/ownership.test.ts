@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { type TestContext, test } from 'node:test'
+import type { Config } from '../../../src/config/config.ts'
+import { OWNER_SILENT_MS_MAX } from '../../../src/limits.ts'
+import { openJetStreamOwnership } from '../../../src/log/jetstream/open.ts'
+import { LogMisconfigured } from '../../../src/log/log.ts'
+import { atEnd, killQuietly } from '../../e2e/daemon.ts'
+import { eventually } from '../segments.ts'
+import { aside, configOf, ownServer, servers, Told } from './server.ts'
+
+/** What a member owns, and all that it has owned before. */
+class Member {
+  owned: number[] = []
+  readonly history: number[][] = []
+  leave: () => Promise<unknown> = async () => {}
+
+  changed(owned: Iterable<number>): void {
+    this.owned = [...owned].sort((a, b) => a - b)
+    this.history.push(this.owned)
+  }
+}
+
+/** A member in this process, which leaves with the test. */
+async function join_(t: TestContext, config: Config, name: string, told = new Told()): Promise<Member> {
+  const member = new Member()
+  const ownership = await openJetStreamOwnership(config, name, told)
+  const stop = new AbortController()
+  const run = ownership.run((owned) => member.changed(owned), stop.signal)
+  member.leave = () => {
+    stop.abort()
+    return run
+  }
+  atEnd(t, () => member.leave())
+  return member
+}
+
+/** A member in a process of its own. */
+function joinAsChild(t: TestContext, config: Config, name: string): Member & { child: ChildProcess } {
+  const script = join(import.meta.dirname, 'owner-child.js')
+  const child = spawn(process.execPath, [script, JSON.stringify(config), name], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const member = Object.assign(new Member(), { child })
+  createInterface({ input: child.stdout! }).on('line', (line) => member.changed(JSON.parse(line) as number[]))
+  const ended = new Promise((resolve) => child.on('exit', resolve))
+  member.leave = () => {
+    killQuietly(child.pid!)
+    return ended
+  }
+  atEnd(t, () => member.leave())
+  return member
+}
+
+/** All partitions are owned, by one member each, in such shares. */
+function shared(partitions: number, members: Member[], shares: number[]): boolean {
+  const all = members.flatMap(({ owned }) => owned).sort((a, b) => a - b)
+  const sizes = members.map(({ owned }) => owned.length).sort()
+  return (
+    all.length === partitions && all.every((owned, i) => owned === i) && `${sizes}` === `${shares.sort()}`
+  )
+}
+
+test('one member owns all partitions; those who come share evenly; who leaves hands over at once', async (t) => {
+  const config = configOf(t, await servers(), { partitions: 8 })
+  const a = await join_(t, config, 'host.example:a')
+  await eventually(() => shared(8, [a], [8]))
+  const b = await join_(t, config, 'host.example:b')
+  await eventually(() => shared(8, [a, b], [4, 4]))
+  const c = await join_(t, config, 'host.example:c')
+  await eventually(() => shared(8, [a, b, c], [2, 3, 3]))
+  const left = performance.now()
+  await b.leave()
+  assert.deepEqual(b.owned, [])
+  await eventually(() => shared(8, [a, c], [4, 4]))
+  assert.ok(performance.now() - left < OWNER_SILENT_MS_MAX / 2, 'not by waiting for the end of a lease')
+})
+
+test('at no time do two members believe that they own the same', async (t) => {
+  const config = configOf(t, await servers(), { partitions: 6 })
+  const members: Member[] = []
+  const owners = new Map<number, Member>()
+  const twice: number[] = []
+  const told = (member: Member) => {
+    const changed = member.changed.bind(member)
+    member.changed = (owned) => {
+      changed(owned)
+      for (const [partition, owner] of owners) {
+        if (owner === member && !member.owned.includes(partition)) owners.delete(partition)
+      }
+      for (const partition of member.owned) {
+        if ((owners.get(partition) ?? member) !== member) twice.push(partition)
+        owners.set(partition, member)
+      }
+    }
+  }
+  for (const name of ['a', 'b', 'c', 'd']) {
+    const member = await join_(t, config, name)
+    told(member)
+    members.push(member)
+  }
+  await eventually(() => shared(6, members, [1, 1, 2, 2]))
+  for (let left = 3; left > 0; left--) {
+    await members.pop()!.leave()
+    await eventually(() => shared(6, members, left === 3 ? [2, 2, 2] : left === 2 ? [3, 3] : [6]))
+  }
+  assert.deepEqual(twice, [])
+})
+
+test("a killed member's partitions go to others when it has been silent for long enough", async (t) => {
+  const config = configOf(t, await servers(), { partitions: 5 })
+  const a = await join_(t, config, 'a')
+  const b = joinAsChild(t, config, 'b')
+  await eventually(() => shared(5, [a, b], [2, 3]))
+  const kept = [...a.owned]
+  const killed = performance.now()
+  await b.leave()
+  await eventually(() => a.owned.length === 5)
+  const ms = performance.now() - killed
+  assert.ok(ms > OWNER_SILENT_MS_MAX / 2 && ms < 2 * OWNER_SILENT_MS_MAX, `${ms} ms`)
+  assert.ok(kept.every((partition) => a.history.slice(-3).every((owned) => owned.includes(partition))))
+})
+
+test('a member that is killed and comes again under its name has its partitions at once', async (t) => {
+  const config = configOf(t, await servers(), { partitions: 4 })
+  const a = await join_(t, config, 'a')
+  const b = joinAsChild(t, config, 'b')
+  await eventually(() => shared(4, [a, b], [2, 2]))
+  const [before, changes] = [[...b.owned], a.history.length]
+  await b.leave()
+  const killed = performance.now()
+  const again = joinAsChild(t, config, 'b')
+  await eventually(() => again.owned.length === 2)
+  assert.ok(performance.now() - killed < OWNER_SILENT_MS_MAX / 2)
+  assert.deepEqual(again.owned, before)
+  assert.equal(a.history.length, changes, 'nobody else noticed')
+})
+
+test('what is owned stays owned while the server is away, for longer than a lease lasts', async (t) => {
+  const nats = await ownServer(t)
+  const config = configOf(t, nats.servers, { partitions: 4 })
+  const told = new Told()
+  const a = await join_(t, config, 'a', told)
+  const b = await join_(t, config, 'b')
+  await eventually(() => shared(4, [a, b], [2, 2]))
+  const changes = [a, b].map(({ history }) => history.length)
+  await nats.kill()
+  const killed = performance.now()
+  await eventually(() => performance.now() - killed > OWNER_SILENT_MS_MAX + 1000)
+  assert.deepEqual(
+    [a, b].map(({ history }) => history.length),
+    changes,
+  )
+  await nats.restart()
+  await eventually(() => told.all.includes('back'))
+  await eventually(() => shared(4, [a, b], [2, 2]))
+  assert.equal(told.all.length, 2, told.all.join('\n'))
+})
+
+test('a lease that somebody else has taken is given up', async (t) => {
+  const addresses = await servers()
+  const config = configOf(t, addresses, { partitions: 3 })
+  const a = await join_(t, config, 'a')
+  await eventually(() => a.owned.length === 3)
+  const bucket = await (await aside(t, addresses))
+    .jetstream()
+    .views.kv(`${config.log.jetstream.stream}-owners`)
+  await bucket.put('partition.1', 'thief')
+  await eventually(() => !a.owned.includes(1))
+  assert.deepEqual(a.owned, [0, 2])
+  await bucket.delete('partition.1')
+  await eventually(() => a.owned.length === 3)
+})
+
+test('a bucket with leases of another length is refused', async (t) => {
+  const addresses = await servers()
+  const config = configOf(t, addresses)
+  const name = `${config.log.jetstream.stream}-owners`
+  await (await aside(t, addresses)).jetstream().views.kv(name, { ttl: 60_000 })
+  await assert.rejects(
+    openJetStreamOwnership(config, 'a', new Told()),
+    (error) =>
+      error instanceof LogMisconfigured && error.message.includes(`${name} keeps leases for 60000 ms`),
+  )
+})

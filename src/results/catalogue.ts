@@ -1,19 +1,20 @@
-// Which measures have rows in the store, and under which ids. Kept in the store itself, so that those who read it
+// Which measures have rows in a store, and under which ids. Kept in the store itself, so that those who read it
 // need no configuration.
 //
 //   measure:<id>   JSON of the measure
 //   removed:<id>   JSON of a measure that is no longer configured: its rows are being removed
 //
-// An id belongs to a measure's name and all that decides what its rows mean. A measure that is changed gets another
-// id and starts anew; the rows of the old one would not add up with the new ones.
+// An id is drawn from a measure's name and all that decides what its rows mean, so that it is the same in the stores
+// of all partitions. A measure that is changed gets another id and starts anew; the rows of the old one would not add
+// up with the new ones.
 
+import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { Measure } from '../config/config.ts'
 import type { MetaReader } from './progress.ts'
 
 const MEASURE = 'measure:'
 const REMOVED = 'removed:'
-const ID_MAX = 0xffff
 
 /** A measure and the id that its rows' keys start with. */
 export interface Entry {
@@ -32,24 +33,33 @@ export function readCatalogue(store: MetaReader): { measures: Entry[]; removed: 
   return { measures: byPlace.map(({ id, measure }) => ({ id, measure })), removed: read(REMOVED) }
 }
 
-/** What has to be put and removed so that the store counts these measures. */
+/**
+ * What has to be put and removed so that the store counts these measures. Throws where two measures would share an id.
+ */
 export function assign(store: MetaReader, measures: readonly Measure[]) {
   const { measures: old, removed } = readCatalogue(store)
-  const taken = new Set([...old, ...removed].map(({ id }) => id))
   const puts: [key: string, value: Buffer][] = []
+  const removals: string[] = []
+  const known = new Map([...old, ...removed].map(({ id, measure }) => [id, measure]))
   const kept = new Set<number>()
   measures.forEach((measure, place) => {
-    const same = old.find((entry) => isDeepStrictEqual(identity(entry.measure), identity(measure)))
-    const id = same?.id ?? freeId(taken)
-    taken.add(id)
+    const id = idOf(measure)
+    const other = known.get(id)
+    if (other !== undefined && !isDeepStrictEqual(identity(other), identity(measure))) {
+      throw new Error(
+        `measures ${other.name} and ${measure.name} have the same id by chance (a hash of 32 bits): rename ${measure.name}`,
+      )
+    }
+    known.set(id, measure)
     kept.add(id)
     puts.push([MEASURE + id, Buffer.from(JSON.stringify({ place, measure: identity(measure) }))])
   })
   const gone = old.filter(({ id }) => !kept.has(id))
   for (const { id, measure } of gone) {
+    removals.push(MEASURE + id)
     puts.push([REMOVED + id, Buffer.from(JSON.stringify({ place: 0, measure }))])
   }
-  return { puts, removals: gone.map(({ id }) => MEASURE + id), gone }
+  return { puts, removals, gone, returning: removed.filter(({ id }) => kept.has(id)) }
 }
 
 export function removedKey(id: number): string {
@@ -62,7 +72,7 @@ export function identity({ name, where, by, value, window, quantiles }: Measure)
   return { name, where: Object.fromEntries(conditions), by: [...by], value, window, quantiles }
 }
 
-function freeId(taken: Set<number>): number {
-  for (let id = 0; id <= ID_MAX; id++) if (!taken.has(id)) return id
-  throw new Error(`the store has rows of ${ID_MAX + 1} measures already: wait until old ones are removed`)
+/** 32 bits of the SHA-256 of what a measure is. */
+export function idOf(measure: Measure): number {
+  return createHash('sha256').update(JSON.stringify(identity(measure))).digest().readUInt32BE()
 }

@@ -1,6 +1,6 @@
 // The keys of rows in the store. Their byte order is the order of measure, key parts and window.
 //
-//   u16 measure id, big endian
+//   u32 measure id, big endian
 //   key parts, each: its UTF-8 with 00 written as 00 02, then 00 01
 //   u48 window start, Unix milliseconds, big endian
 //
@@ -11,7 +11,7 @@
 import { createHash } from 'node:crypto'
 import { KEY_BYTES_MAX } from '../limits.ts'
 
-export const MEASURE_BYTES = 2
+export const MEASURE_BYTES = 4
 export const WINDOW_BYTES = 6
 const HASH_BYTES = 32
 const LONG_BYTES = MEASURE_BYTES + KEY_BYTES_MAX + HASH_BYTES + WINDOW_BYTES
@@ -57,7 +57,7 @@ export function isLong(parts: Uint8Array): boolean {
 export function keyStem(measure: number, parts: Uint8Array): Buffer {
   const long = isLong(parts)
   const stem = Buffer.allocUnsafe(MEASURE_BYTES + (long ? KEY_BYTES_MAX + HASH_BYTES : parts.length))
-  stem.writeUInt16BE(measure)
+  stem.writeUInt32BE(measure)
   if (!long) stem.set(parts, MEASURE_BYTES)
   else {
     stem.set(parts.subarray(0, KEY_BYTES_MAX), MEASURE_BYTES)
@@ -69,7 +69,7 @@ export function keyStem(measure: number, parts: Uint8Array): Buffer {
 /** The start of the keys of all rows whose key parts begin with these encoded ones; of some others too, if cut. */
 export function prefixStem(measure: number, parts: Uint8Array): Buffer {
   const stem = Buffer.allocUnsafe(MEASURE_BYTES + Math.min(parts.length, KEY_BYTES_MAX))
-  stem.writeUInt16BE(measure)
+  stem.writeUInt32BE(measure)
   stem.set(parts.subarray(0, KEY_BYTES_MAX), MEASURE_BYTES)
   return stem
 }

@@ -2,11 +2,15 @@
 
 import { readU64, writeU64 } from '../log/segment.ts'
 
-/** Where a lane stands: the next sequence to read, and the events and bodies read of it so far. */
-export interface LaneProgress {
-  next: number
+/** How far a writer's segments are committed. */
+export interface WriterProgress {
+  /** The one after the highest that is committed. */
+  sequence: number
+  /** In its segments up to there. */
   events: number
   bodies: number
+  /** Unix milliseconds at which the newest of them was received. */
+  receivedAt: number
 }
 
 /** Since the data directory was made. */
@@ -17,6 +21,8 @@ export interface Counters {
   /** Events and bodies that came again and were skipped. */
   duplicateEvents: number
   duplicateBodies: number
+  /** Events in segments that the log yielded again and that were skipped. */
+  redeliveredEvents: number
   /** Events in records of the log that were damaged and set aside. */
   damagedEvents: number
   /** Unix milliseconds at which the newest committed segment was received. */
@@ -34,31 +40,56 @@ export interface MetaBatch {
 }
 
 const LANE = 'lane:'
+const WRITER = 'writer:'
 const COUNTERS = 'counters'
 const counterNames = [
   'events',
   'bodies',
   'duplicateEvents',
   'duplicateBodies',
+  'redeliveredEvents',
   'damagedEvents',
   'lastReceivedAt',
 ] as const
 
-export function readLanes(store: MetaReader): Map<string, LaneProgress> {
-  const lanes = new Map<string, LaneProgress>()
-  for (const [key, value] of store.metaRange(LANE)) {
-    const [next, events, bodies] = decode(value)
-    lanes.set(key.slice(LANE.length), { next, events, bodies })
-  }
+/** The number from which to read each lane on. */
+export function readLanes(store: MetaReader): Map<string, number> {
+  const lanes = new Map<string, number>()
+  for (const [key, value] of store.metaRange(LANE)) lanes.set(key.slice(LANE.length), readU64(value, 0))
   return lanes
 }
 
-export function putLane(batch: MetaBatch, lane: string, progress: LaneProgress): void {
-  batch.putMeta(LANE + lane, encode([progress.next, progress.events, progress.bodies]))
+export function putLane(batch: MetaBatch, lane: string, next: number): void {
+  batch.putMeta(LANE + lane, encode([next]))
 }
 
 export function removeLane(batch: MetaBatch, lane: string): void {
   batch.removeMeta(LANE + lane)
+}
+
+export function readWriters(store: MetaReader): Map<string, WriterProgress> {
+  const writers = new Map<string, WriterProgress>()
+  for (const [key, value] of store.metaRange(WRITER)) writers.set(key.slice(WRITER.length), writerOf(value))
+  return writers
+}
+
+export function readWriter(store: MetaReader, writer: string): WriterProgress | undefined {
+  const value = store.getMeta(WRITER + writer)
+  return value === undefined ? undefined : writerOf(value)
+}
+
+export function putWriter(batch: MetaBatch, writer: string, progress: WriterProgress): void {
+  const { sequence, events, bodies, receivedAt } = progress
+  batch.putMeta(WRITER + writer, encode([sequence, events, bodies, receivedAt]))
+}
+
+export function removeWriter(batch: MetaBatch, writer: string): void {
+  batch.removeMeta(WRITER + writer)
+}
+
+function writerOf(value: Buffer): WriterProgress {
+  const [sequence, events, bodies, receivedAt] = decode(value)
+  return { sequence, events, bodies, receivedAt }
 }
 
 export function readCounters(store: MetaReader): Counters {
@@ -69,6 +100,10 @@ export function readCounters(store: MetaReader): Counters {
     counters[name] = numbers[i] ?? 0
   })
   return counters
+}
+
+export function emptyCounters(): Counters {
+  return Object.fromEntries(counterNames.map((name) => [name, 0])) as unknown as Counters
 }
 
 export function putCounters(batch: MetaBatch, counters: Counters): void {

@@ -19,7 +19,13 @@ import {
 } from './keys.ts'
 import { heldKey, Row } from './row.ts'
 import { type Span, scan } from './scan.ts'
-import type { Snapshot, Store } from './store.ts'
+import type { Snapshot } from './store.ts'
+
+/** The part of one store, or of several, that is asked. */
+export interface Queried {
+  measures(): Entry[]
+  snapshot(): Snapshot
+}
 import { Top } from './top.ts'
 
 /** Bounds of windows' starts in Unix milliseconds: from <= start < to. A window of `all` starts at 0. */
@@ -86,9 +92,9 @@ interface Found {
 }
 
 export class Query {
-  readonly #store: Store
+  readonly #store: Queried
 
-  constructor(store: Store) {
+  constructor(store: Queried) {
     this.#store = store
   }
 

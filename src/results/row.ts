@@ -82,6 +82,15 @@ export class Row {
   }
 }
 
+/** Encoded rows of one key, folded into one. */
+export function foldRows(values: readonly Buffer[]): Buffer {
+  const row = new Row()
+  for (const value of values) row.merge(value, true)
+  const key = values[0][0] & KEY ? heldKey(values[0]) : undefined
+  const target = Buffer.allocUnsafe(rowBytesMax(key?.length ?? 0, row.sketch?.encodedBytesMax ?? 0))
+  return target.subarray(0, row.encode(target, 0, key))
+}
+
 /** The key parts that an encoded row holds, encoded. Only for rows whose key does not (keys.ts). */
 export function heldKey(value: Buffer): Buffer {
   const at = FIXED_BYTES + (value[0] & NUMBERS ? NUMBERS_BYTES : 0)

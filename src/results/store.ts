@@ -20,8 +20,9 @@ import { REMOVED_ROWS_PER_COMMIT, STORE_READERS_MAX } from '../limits.ts'
 import { assign, type Entry, readCatalogue, removedKey } from './catalogue.ts'
 import { after, MEASURE_BYTES } from './keys.ts'
 
-const FORMAT = 'millrace results 1'
-const FOLDER = 'results'
+const FORMAT = 'millrace results 2'
+/** In the data directory; below it is a folder for each partition. */
+export const FOLDER = 'results'
 const STRING_KEY_BYTES_MAX = 1024
 /** At the head of the file, behind the header of its first page (MDB_MAGIC in LMDB's mdb.c). */
 const LMDB_MAGIC = 0xbeefc0de
@@ -61,8 +62,12 @@ export interface StoreBatch {
 export interface Snapshot {
   /** Rows with start <= key < end, in order. */
   range(start: Buffer, end: Buffer): Iterable<{ key: Buffer; value: Buffer }>
-  getMeta(key: string): Buffer | undefined
   done(): void
+}
+
+/** Of one store. */
+export interface StoreSnapshot extends Snapshot {
+  getMeta(key: string): Buffer | undefined
 }
 
 interface Opened {
@@ -74,11 +79,18 @@ interface Opened {
 }
 
 /**
- * Opens the store below `dir`. With `readOnly` it may not exist yet: it then reads as empty until an owner has made
+ * Opens the store of a partition below `dir`. With `readOnly` it may not exist yet: it then reads as empty until an owner has made
  * it (`present` tells). Throws StoreError where it is damaged or of another version.
  */
-export async function openStore(dir: string, options: StoreOptions = {}): Promise<Store> {
-  return new Store(join(dir, FOLDER), options)
+export async function openStore(
+  dir: string,
+  partition: number,
+  options: StoreOptions = {},
+): Promise<Store> {
+  if (existsSync(join(dir, FOLDER, 'data.mdb'))) {
+    throw new StoreError(`${join(dir, FOLDER)} was made by an earlier version: start with another dataDir`)
+  }
+  return new Store(join(dir, FOLDER, String(partition)), options)
 }
 
 export class Store {
@@ -122,7 +134,7 @@ export class Store {
     return this.#open()?.rows.get(key)
   }
 
-  snapshot(): Snapshot {
+  snapshot(): StoreSnapshot {
     const opened = this.#open()
     if (opened === undefined) return { range: () => [], getMeta: () => undefined, done: () => {} }
     const { rows, meta } = opened
@@ -148,14 +160,15 @@ export class Store {
    */
   async takeOwnership(): Promise<number> {
     const { root, owner, meta } = this.#writable()
+    // Not synchronously: a former owner that was stopped in the middle of a commit may keep us waiting.
     const { measures = [], onNote } = this.#options
-    const taken = root.transactionSync(() => {
+    const taken = await root.transaction(() => {
       const epoch = (owner.getEntry('epoch')?.version ?? 0) + 1
-      owner.putSync('epoch', Buffer.from(String(epoch)), epoch)
-      const { puts, removals, gone } = assign(this, measures)
-      for (const key of removals) meta.removeSync(key)
-      for (const [key, value] of puts) meta.putSync(key, value)
-      return { epoch, gone }
+      void owner.put('epoch', Buffer.from(String(epoch)), epoch)
+      const { puts, removals, gone, returning } = assign(this, measures)
+      for (const key of removals) void meta.remove(key)
+      for (const [key, value] of puts) void meta.put(key, value)
+      return { epoch, gone, returning }
     })
     await root.flushed
     for (const { measure } of taken.gone) {
@@ -163,6 +176,7 @@ export class Store {
         `measure ${measure.name} was changed or is no longer configured: its old rows are being removed`,
       )
     }
+    for (const entry of taken.returning) await this.#removeRows(taken.epoch, entry)
     this.#removing = this.#removeOldRows(taken.epoch)
     return taken.epoch
   }
@@ -226,28 +240,31 @@ export class Store {
   }
 
   async #removeOldRows(epoch: number): Promise<void> {
-    const { rows } = this.#writable()
-    for (const { id, measure } of readCatalogue(this).removed) {
-      const start = Buffer.alloc(MEASURE_BYTES)
-      start.writeUInt16BE(id)
-      for (let removed = -1; removed !== 0; ) {
-        if (this.#closed) return
-        const keys = [...rows.getKeys({ start, end: after(start), limit: REMOVED_ROWS_PER_COMMIT })]
-        removed = keys.length
-        try {
-          await this.commit(epoch, (batch) => {
-            for (const key of keys) batch.removeRow(key)
-            if (removed === 0) batch.removeMeta(removedKey(id))
-          })
-        } catch (error) {
-          this.#options.onNote?.(
-            `removing the old rows of ${measure.name} stopped: ${(error as Error).message}`,
-          )
-          return
-        }
+    for (const entry of readCatalogue(this).removed) {
+      try {
+        await this.#removeRows(epoch, entry)
+      } catch (error) {
+        const why = (error as Error).message
+        this.#options.onNote?.(`removing the old rows of ${entry.measure.name} stopped: ${why}`)
+        return
       }
-      this.#options.onNote?.(`the old rows of measure ${measure.name} are removed`)
     }
+  }
+
+  async #removeRows(epoch: number, { id, measure }: Entry): Promise<void> {
+    const { rows } = this.#writable()
+    const start = Buffer.alloc(MEASURE_BYTES)
+    start.writeUInt32BE(id)
+    for (let removed = -1; removed !== 0; ) {
+      if (this.#closed) return
+      const keys = [...rows.getKeys({ start, end: after(start), limit: REMOVED_ROWS_PER_COMMIT })]
+      removed = keys.length
+      await this.commit(epoch, (batch) => {
+        for (const key of keys) batch.removeRow(key)
+        if (removed === 0) batch.removeMeta(removedKey(id))
+      })
+    }
+    this.#options.onNote?.(`the old rows of measure ${measure.name} are removed`)
   }
 
   // --- Opening ------------------------------------------------------------------------------------------

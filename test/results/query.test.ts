@@ -32,7 +32,7 @@ async function filled(
   t: TestContext,
   fill: (put: Put) => void,
 ): Promise<{ store: Store; query: Query; put: (fill: (put: Put) => void) => Promise<void> }> {
-  const store = await openStore(folder(t), { measures })
+  const store = await openStore(folder(t), 0, { measures })
   atEnd(t, () => store.close())
   const epoch = await store.takeOwnership()
   const put = (fill: (put: Put) => void) =>

@@ -6,7 +6,7 @@ const KEYS = 50
 const [, , what, dir] = process.argv
 
 async function write(): Promise<void> {
-  const store = await openStore(dir)
+  const store = await openStore(dir, 0)
   const epoch = await store.takeOwnership()
   for (let n = Number(store.getMeta('position') ?? 0) + 1; ; n++) {
     const value = Buffer.from(String(n))
@@ -20,7 +20,7 @@ async function write(): Promise<void> {
 }
 
 async function read(): Promise<void> {
-  const store = await openStore(dir, { readOnly: true })
+  const store = await openStore(dir, 0, { readOnly: true })
   const held = store.snapshot()
   const count = (snapshot: ReturnType<typeof store.snapshot>) => {
     let bytes = 0

@@ -20,7 +20,7 @@ const measure: Measure = {
 const one = Buffer.from('1')
 
 async function opened(t: TestContext, path: string, options?: StoreOptions): Promise<Store> {
-  const store = await openStore(path, options)
+  const store = await openStore(path, 0, options)
   atEnd(t, () => store.close())
   return store
 }
@@ -47,7 +47,7 @@ function rows(store: Store): [string, string][] {
 
 test('a commit puts and removes in meta, ledger and rows, and is there after opening again', async (t) => {
   const path = folder(t)
-  const store = await openStore(path)
+  const store = await openStore(path, 0)
   const epoch = await store.takeOwnership()
   await store.commit(epoch, (batch) => {
     batch.putMeta('a:1', one)
@@ -186,36 +186,40 @@ test('a reader in another process goes on when the store grows far beyond what i
 
 test('a file that is not a store, is cut off or is of another version is refused with what to do', async (t) => {
   const path = folder(t)
-  mkdirSync(`${path}/garbage/results`, { recursive: true })
-  writeFileSync(`${path}/garbage/results/data.mdb`, Buffer.alloc(64 * 1024, 'x'))
+  mkdirSync(`${path}/garbage/results/0`, { recursive: true })
+  writeFileSync(`${path}/garbage/results/0/data.mdb`, Buffer.alloc(64 * 1024, 'x'))
   for (const readOnly of [true, false]) {
-    await assert.rejects(openStore(`${path}/garbage`, { readOnly }), (error: Error) => {
+    await assert.rejects(openStore(`${path}/garbage`, 0, { readOnly }), (error: Error) => {
       assert.ok(error instanceof StoreError)
-      assert.match(error.message, /garbage\/results is damaged.*another dataDir/s)
+      assert.match(error.message, /garbage\/results\/0 is damaged.*another dataDir/s)
       return true
     })
   }
 
-  const store = await openStore(`${path}/cut`)
+  mkdirSync(`${path}/earlier/results`, { recursive: true })
+  writeFileSync(`${path}/earlier/results/data.mdb`, '')
+  await assert.rejects(openStore(`${path}/earlier`, 0), /earlier\/results was made by an earlier version/)
+
+  const store = await openStore(`${path}/cut`, 0)
   const epoch = await store.takeOwnership()
   await store.commit(epoch, (batch) => batch.putRow(Buffer.of(0, 1), Buffer.alloc(200_000)))
   await store.close()
-  const file = `${path}/cut/results/data.mdb`
+  const file = `${path}/cut/results/0/data.mdb`
   truncateSync(file, readFileSync(file).length - 150_000)
   for (const readOnly of [true, false]) {
     await assert.rejects(
-      openStore(`${path}/cut`, { readOnly }),
+      openStore(`${path}/cut`, 0, { readOnly }),
       /damaged \(\d+ bytes, where \d+ are expected\)/,
     )
   }
 
-  const old = await openStore(`${path}/old`)
+  const old = await openStore(`${path}/old`, 0)
   const oldEpoch = await old.takeOwnership()
   await old.commit(oldEpoch, (batch) => batch.putMeta('format', Buffer.from('millrace results 0')))
   await old.close()
   for (const readOnly of [true, false]) {
     await assert.rejects(
-      openStore(`${path}/old`, { readOnly }),
+      openStore(`${path}/old`, 0, { readOnly }),
       /another version \(millrace results 0; this is/,
     )
   }
@@ -225,7 +229,7 @@ test('a measure keeps its rows for as long as it means the same; the rows of oth
   const path = folder(t)
   const notes: string[] = []
   const take = async (measures: Measure[]) => {
-    const store = await openStore(path, { measures, onNote: (note) => notes.push(note) })
+    const store = await openStore(path, 0, { measures, onNote: (note) => notes.push(note) })
     const epoch = await store.takeOwnership()
     await store.tidied()
     return { store, epoch }
@@ -273,17 +277,17 @@ test('a measure keeps its rows for as long as it means the same; the rows of oth
 
 test('removing old rows goes on where a killed owner left it', async (t) => {
   const path = folder(t)
-  const store = await openStore(path, { measures: [measure] })
+  const store = await openStore(path, 0, { measures: [measure] })
   const epoch = await store.takeOwnership()
   const [{ id }] = store.measures()
   await store.commit(epoch, (batch) => {
     for (let n = 0; n < 5000; n++) batch.putRow(rowKey(id, Buffer.from('k'), n), one)
   })
   await store.close()
-  const interrupted = await openStore(path, { measures: [] })
+  const interrupted = await openStore(path, 0, { measures: [] })
   await interrupted.takeOwnership()
   await interrupted.close() // after one round of removing at most
-  const before = await openStore(path, { readOnly: true })
+  const before = await openStore(path, 0, { readOnly: true })
   assert.ok(rows(before).length > 0)
   await before.close()
 

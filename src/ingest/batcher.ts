@@ -1,10 +1,13 @@
 // Group commit: while one write is being made durable, the next segment fills. No timer is involved: an idle log
 // gets the bodies of one turn of the event loop at once, a busy one gets whatever came while it was busy.
 
-import { Problem } from '../errors.ts'
+import { Problem, type ProblemCode } from '../errors.ts'
 import { SEGMENT_BYTES_TARGET } from '../limits.ts'
-import { LogFull, type LogWriter } from '../log/log.ts'
+import { LogFull, LogUnconfirmed, type LogWriter } from '../log/log.ts'
 import { SegmentBuilder } from '../log/segment.ts'
+
+/** How long a refusal stands for the next body too, where a body has parts in several partitions. */
+const REFUSAL_HOLDS_MS = 50
 
 /** A body that waits for its segment to be durable. Exactly one of the two is called, once. */
 export interface Waiting {
@@ -20,6 +23,8 @@ export class Batcher {
   #appending = 0
   #flushScheduled = false
   #idle: (() => void) | undefined
+  /** The last append was refused for this, at this time. */
+  #refusal: { problem: Problem; at: number } | undefined
 
   constructor(log: LogWriter) {
     this.#log = log
@@ -41,6 +46,15 @@ export class Batcher {
       this.#flushScheduled = true
       setImmediate(this.#flushOnIdle)
     }
+  }
+
+  /** Throws what the last body was refused for, but now and then nothing, so that it is tried again. */
+  checkOpen(): void {
+    const refusal = this.#refusal
+    if (refusal === undefined) return
+    const now = performance.now()
+    if (now - refusal.at < REFUSAL_HOLDS_MS) throw refusal.problem
+    refusal.at = now
   }
 
   /** Resolves once every body added so far has had its answer. */
@@ -65,12 +79,14 @@ export class Batcher {
     this.#appending++
     this.#log.append(segment).then(
       () => {
+        this.#refusal = undefined
         this.#settled()
         for (let i = 0; i < waiting.length; i++) waiting[i].durable()
       },
       (error: Error) => {
-        this.#settled()
         const problem = asProblem(error)
+        this.#refusal = { problem, at: performance.now() }
+        this.#settled()
         for (let i = 0; i < waiting.length; i++) waiting[i].refused(problem)
       },
     )
@@ -85,6 +101,10 @@ export class Batcher {
 }
 
 function asProblem(error: Error): Problem {
-  const code = error instanceof LogFull ? 'backlog-full' : 'log-unavailable'
-  return new Problem(code, error.message, { cause: error })
+  return new Problem(codeOf(error), error.message, { cause: error })
+}
+
+function codeOf(error: Error): ProblemCode {
+  if (error instanceof LogFull) return 'backlog-full'
+  return error instanceof LogUnconfirmed ? 'unconfirmed' : 'log-unavailable'
 }

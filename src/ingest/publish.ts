@@ -8,8 +8,9 @@ import type { Auth, Caller } from '../auth.ts'
 import { Problem } from '../errors.ts'
 import { PRODUCER_BYTES_MAX } from '../limits.ts'
 import type { Admission } from './admission.ts'
-import type { Batcher, Waiting } from './batcher.ts'
+import type { Waiting } from './batcher.ts'
 import { correlationIdOf, isVisibleAscii, makeCorrelationId } from './correlation.ts'
+import type { Intake } from './intake.ts'
 import { jsonToFrame } from './json.ts'
 import { ndjsonToFrame } from './ndjson.ts'
 import { scan } from './scan.ts'
@@ -27,7 +28,7 @@ const codecs: ReadonlyMap<string, Codec> = new Map([
 ])
 
 export interface PublishParts {
-  batcher: Batcher
+  intake: Intake
   admission: Admission
   auth: Auth
   /** Bytes of the largest body that is taken. */
@@ -186,14 +187,14 @@ class Body implements Exchange, Waiting {
   }
 
   #complete(body: Uint8Array): void {
-    const { batcher } = this.#parts
+    const { intake } = this.#parts
     let frame = body
     let events: number
     if (this.#codec === 'protobuf') events = scan(body, 0, body.length)
     else ({ frame, events } = this.#codec === 'json' ? jsonToFrame(body) : ndjsonToFrame(body))
     this.#caller?.take(events, Date.now())
     this.#events = events
-    batcher.add(frame, events, this.#producer, this.#sequence, this.#correlation, this)
+    intake.add(frame, events, this.#producer, this.#sequence, this.#correlation, this)
   }
 }
 

@@ -2,18 +2,22 @@
 
 import { TASK_BYTES_TARGET } from '../limits.ts'
 import type { Segment } from '../log/segment.ts'
-import type { LaneProgress } from '../results/progress.ts'
+import type { WriterProgress } from '../results/progress.ts'
 import { Claims, type Ledger } from './ledger.ts'
 import type { Task } from './runner.ts'
 
 export class Batch {
   readonly claims = new Claims()
-  /** Where each lane stands when this batch is committed. */
-  readonly lanes = new Map<string, LaneProgress>()
+  /** Where each lane, and each writer, stands when this batch is committed. */
+  readonly lanes = new Map<string, number>()
+  readonly writers = new Map<string, WriterProgress>()
   events = 0
   bodies = 0
+  /** Came again from their producer. */
   duplicateEvents = 0
   duplicateBodies = 0
+  /** Came again from the log, which may yield a segment more than once. */
+  redeliveredEvents = 0
   lastReceivedAt = 0
   /** Set once the pool has folded it; undefined also where there was nothing to fold. */
   delta: ArrayBuffer | undefined
@@ -40,17 +44,19 @@ export class Batch {
   /** Adds what is new of a segment. `now`: Unix milliseconds. */
   add(segment: Segment, lane: string, next: number, ledger: Ledger, now: number): void {
     const { events, bodies, receivedAt } = segment
-    this.lanes.set(lane, {
-      next,
-      events: segment.priorEvents + events,
-      bodies: segment.priorBodies + bodies,
-    })
-    this.lastReceivedAt = receivedAt
-    if (!ledger.claimSegment(segment.writer, segment.sequence, this.claims)) {
-      this.duplicateEvents += events
-      this.duplicateBodies += bodies
+    const { writer, sequence } = segment
+    this.lanes.set(lane, next)
+    if (!ledger.claimSegment(writer, sequence, receivedAt, this.claims)) {
+      this.redeliveredEvents += events
       return
     }
+    this.lastReceivedAt = Math.max(this.lastReceivedAt, receivedAt)
+    this.writers.set(writer, {
+      sequence: sequence + 1,
+      events: segment.priorEvents + events,
+      bodies: segment.priorBodies + bodies,
+      receivedAt,
+    })
     const { frames } = segment
     if (!segment.hasProducers) {
       this.#copy(frames, receivedAt)

@@ -15,6 +15,9 @@
 import { LEDGER_INTERVALS_MAX, PRODUCER_INTERVALS_MAX, PRODUCERS_MAX } from '../limits.ts'
 import { IntervalSet } from './intervals.ts'
 
+/** The key of the horizon; those of others have a colon behind one letter. */
+const HORIZON = 'horizon'
+
 /** Of its bounds, when it has outgrown them. */
 const FORGET_DOWN_TO = 0.9
 
@@ -44,6 +47,9 @@ export class Claims {
 
 export class Ledger {
   readonly #writers = new Map<string, Counted>()
+  /** Unix milliseconds: writers whose newest segment was received before it may have been forgotten. */
+  #horizon = 0
+  #horizonMoved = false
   readonly #producers = new Map<string, Counted>()
   /** Intervals that all producers hold together. */
   #intervals = 0
@@ -53,6 +59,10 @@ export class Ledger {
   /** `entries`: what earlier commits put. */
   constructor(entries: Iterable<[key: string, value: Buffer]> = []) {
     for (const [key, value] of entries) {
+      if (key === HORIZON) {
+        this.#horizon = value.readDoubleLE(0)
+        continue
+      }
       const name = key.slice(2)
       const counted = entry(key[0] === 'w' ? this.#writers : this.#producers, name)
       if (key[0] === 'w') counted.recent = IntervalSet.decode(value)
@@ -69,12 +79,18 @@ export class Ledger {
     return this.#producers.size
   }
 
-  /** True when this segment is new; it is then claimed. */
-  claimSegment(writer: string, sequence: number, claims: Claims): boolean {
+  /** True when this segment is new; it is then claimed. `receivedAt`: Unix milliseconds. */
+  claimSegment(writer: string, sequence: number, receivedAt: number, claims: Claims): boolean {
+    if (receivedAt < this.#horizon && !this.#writers.has(writer)) return false
     if (!claim(entry(this.#writers, writer), sequence)) return false
     claims.writers.push(writer)
     claims.writerSequences.push(sequence)
     return true
+  }
+
+  /** True when the effects of a segment are in some commit. */
+  hasCounted(writer: string, sequence: number): boolean {
+    return this.#writers.get(writer)?.recent.has(sequence) ?? false
   }
 
   /** True when this body is new; it is then claimed. `now`: Unix milliseconds. */
@@ -103,6 +119,8 @@ export class Ledger {
     }
     for (const writer of writers) batch.putLedger(`w:${writer}`, entry(this.#writers, writer).recent.encode())
     for (const producer of producers) this.#putProducer(producer, batch)
+    if (this.#horizonMoved) batch.putLedger(HORIZON, float64(this.#horizon))
+    this.#horizonMoved = false
     for (const key of this.#forgotten) batch.removeLedger(key)
     this.#forgotten = []
   }
@@ -116,14 +134,20 @@ export class Ledger {
       batch.putLedger(`o:${producer}`, counted.older.encode())
     }
     this.#intervals += weigh(counted)
-    const seen = Buffer.allocUnsafe(8)
-    seen.writeDoubleLE(counted.lastSeen, 0)
-    batch.putLedger(`p:${producer}`, Buffer.concat([seen, counted.recent.encode()]))
+    const value = Buffer.concat([float64(counted.lastSeen), counted.recent.encode()])
+    batch.putLedger(`p:${producer}`, value)
   }
 
   /** The log will not yield this writer's segments again. */
   forgetWriter(writer: string): void {
     if (this.#writers.delete(writer)) this.#forgotten.push(`w:${writer}`)
+  }
+
+  /** From now on, what was received before this time by a writer that is not known is an old copy. */
+  raiseHorizon(receivedAt: number): void {
+    if (receivedAt <= this.#horizon) return
+    this.#horizon = receivedAt
+    this.#horizonMoved = true
   }
 
   /** True when the producers take more room than they may, and some have to be forgotten now. */
@@ -164,6 +188,12 @@ function entry(all: Map<string, Counted>, name: string): Counted {
 function weigh(counted: Counted): number {
   counted.weight = counted.recent.size + (counted.older?.size ?? 0)
   return counted.weight
+}
+
+function float64(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(8)
+  bytes.writeDoubleLE(value, 0)
+  return bytes
 }
 
 function claim(counted: Counted, sequence: number): boolean {

@@ -14,14 +14,18 @@ import {
   TASK_BYTES_TARGET,
   UNCOMMITTED_TASKS_MAX,
 } from '../limits.ts'
-import type { LogReader } from '../log/log.ts'
+import type { LogReader, Position } from '../log/log.ts'
 import {
   type Counters,
   putCounters,
   putLane,
+  putWriter,
   readCounters,
   readLanes,
+  readWriters,
   removeLane,
+  removeWriter,
+  type WriterProgress,
 } from '../results/progress.ts'
 import type { Store } from '../results/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -33,6 +37,10 @@ import type { Pool } from './pool.ts'
 /** How often producers that are idle for too long are looked for, milliseconds. */
 const FORGET_INTERVAL_MS = 60_000
 const SPACE_INTERVAL_MS = 250
+
+/** Kinds of log whose writers have no end that could be seen: they are forgotten when they are this many maxAge old. */
+const endless: ReadonlySet<string> = new Set(['jetstream', 'kafka', 'dual'])
+const WRITER_AGES = 2
 
 export interface ProcessorParts {
   config: Config
@@ -50,8 +58,9 @@ export class Processor {
   readonly #ledger: Ledger
   readonly #merged: Merged
   readonly #counters: Counters
-  /** Where each lane stands as of the last commit. */
-  readonly #positions = new Map<string, number>()
+  /** Where each lane, and each writer, stands as of the last commit. */
+  readonly #positions: Map<string, number>
+  readonly #writers: Map<string, WriterProgress>
   readonly #buffers = new Buffers()
   #filling: Batch
   /** In log order; the first is merged next. */
@@ -61,6 +70,9 @@ export class Processor {
   #flushing = false
   #commitStartedAt = 0
   #commits = 0
+  #walked = new Map<string, number>()
+  /** As of the last commit. */
+  #committed: Position = new Map()
   #forgotAt = 0
   #spaceSeenAt = Number.NEGATIVE_INFINITY
   #submitScheduled = false
@@ -75,7 +87,8 @@ export class Processor {
     this.#ledger = new Ledger(store.ledger())
     this.#merged = new Merged(store, config.measures)
     this.#counters = readCounters(store)
-    for (const [lane, progress] of readLanes(store)) this.#positions.set(lane, progress.next)
+    this.#positions = readLanes(store)
+    this.#writers = readWriters(store)
     this.#filling = new Batch(this.#buffers.take())
   }
 
@@ -102,6 +115,16 @@ export class Processor {
     await this.#until(() => this.#folding.length === 0 && this.#uncommitted.length === 0 && !this.#committing)
     await this.#until(() => !this.#flushing)
     signal.removeEventListener('abort', stop)
+  }
+
+  /** True when a segment of the log is counted. */
+  hasCounted(writer: string, sequence: number): boolean {
+    return this.#ledger.hasCounted(writer, sequence)
+  }
+
+  /** All of a lane below `next` is counted, though it was read elsewhere: its position moves with the next commit. */
+  walked(lane: string, next: number): void {
+    if (next > (this.#positions.get(lane) ?? 0)) this.#walked.set(lane, next)
   }
 
   /** Records of the log that could not be read: a counter, since what they held is not to be had. */
@@ -178,23 +201,29 @@ export class Processor {
     const batches = this.#uncommitted
     this.#uncommitted = []
     const finished = reader.finished()
-    for (const lane of finished) this.#ledger.forgetWriter(lane)
-    this.#forget()
-    for (const batch of batches) this.#account(batch)
+    const moved = this.#advance(batches)
+    for (const lane of finished) this.#positions.delete(lane)
+    const gone = [...finished, ...this.#forget()]
+    for (const writer of gone) {
+      this.#ledger.forgetWriter(writer)
+      this.#writers.delete(writer)
+      moved.lanes.delete(writer)
+      moved.writers.delete(writer)
+    }
     await store.commit(epoch, (write) => {
       this.#merged.write(write)
       this.#ledger.count(
         batches.map((batch) => batch.claims),
         write,
       )
-      for (const batch of batches) for (const [lane, progress] of batch.lanes) putLane(write, lane, progress)
+      for (const lane of moved.lanes) putLane(write, lane, this.#positions.get(lane)!)
+      for (const writer of moved.writers) putWriter(write, writer, this.#writers.get(writer)!)
       for (const lane of finished) removeLane(write, lane)
+      for (const writer of gone) removeWriter(write, writer)
       putCounters(write, this.#counters)
     })
     this.#merged.letGo()
-    for (const batch of batches)
-      for (const [lane, progress] of batch.lanes) this.#positions.set(lane, progress.next)
-    for (const lane of finished) this.#positions.delete(lane)
+    this.#committed = new Map(this.#positions)
     this.#commits++
     this.#committing = false
     void this.#flush()
@@ -203,12 +232,34 @@ export class Processor {
     this.#moved?.()
   }
 
+  /** Moves positions and counters to where they stand after these batches. Returns what has moved. */
+  #advance(batches: readonly Batch[]): { lanes: Set<string>; writers: Set<string> } {
+    const lanes = new Set<string>(this.#walked.keys())
+    const writers = new Set<string>()
+    for (const [lane, next] of this.#walked) this.#positions.set(lane, next)
+    this.#walked.clear()
+    for (const batch of batches) {
+      this.#account(batch)
+      for (const [lane, next] of batch.lanes) {
+        this.#positions.set(lane, next)
+        lanes.add(lane)
+      }
+      for (const [writer, progress] of batch.writers) {
+        if ((this.#writers.get(writer)?.sequence ?? 0) > progress.sequence) continue // one that came late
+        this.#writers.set(writer, progress)
+        writers.add(writer)
+      }
+    }
+    return { lanes, writers }
+  }
+
   #account(batch: Batch): void {
     const counters = this.#counters
     counters.events += batch.events
     counters.bodies += batch.bodies
     counters.duplicateEvents += batch.duplicateEvents
     counters.duplicateBodies += batch.duplicateBodies
+    counters.redeliveredEvents += batch.redeliveredEvents
     counters.lastReceivedAt = Math.max(counters.lastReceivedAt, batch.lastReceivedAt)
   }
 
@@ -219,7 +270,7 @@ export class Processor {
     try {
       for (let told = 0; told !== this.#commits; ) {
         told = this.#commits
-        const position = new Map(this.#positions)
+        const position = this.#committed
         await this.#parts.store.flushed()
         this.#parts.reader.committed(position)
       }
@@ -230,11 +281,19 @@ export class Processor {
     this.#moved?.()
   }
 
-  #forget(): void {
+  /** Has the ledger forget idle producers. Returns the writers that it may forget too. */
+  #forget(): string[] {
     const now = Date.now()
-    if (now - this.#forgotAt < FORGET_INTERVAL_MS && !this.#ledger.overfull) return
+    if (now - this.#forgotAt < FORGET_INTERVAL_MS && !this.#ledger.overfull) return []
     this.#forgotAt = now
-    this.#ledger.forgetProducers(now - this.#parts.config.ledger.producerIdle)
+    const { config, reader } = this.#parts
+    this.#ledger.forgetProducers(now - config.ledger.producerIdle)
+    if (!endless.has(reader.kind)) return []
+    // By the time of what was read, not by the clock: a backlog may be as old as it likes.
+    const horizon = this.#counters.lastReceivedAt - WRITER_AGES * config.log.retention.maxAge
+    const old = [...this.#writers].filter(([, { receivedAt }]) => receivedAt < horizon)
+    if (old.length > 0) this.#ledger.raiseHorizon(horizon)
+    return old.map(([writer]) => writer)
   }
 
   /** Waits while the disk is too full to write the store. */

@@ -117,7 +117,7 @@ test('what is folded, merged in any order, committed in between and queried is w
   await fc.assert(
     fc.asyncProperty(tasks, fc.infiniteStream(fc.nat(2 ** 31 - 1)), async (sent, dice) => {
       const roll = (sides: number) => dice.next().value % sides
-      const store = await openStore(`${path}/${n++}`, { measures })
+      const store = await openStore(`${path}/${n++}`, 0, { measures })
       try {
         const epoch = await store.takeOwnership()
         const folds = [new Fold(measures), new Fold(measures)]

@@ -25,12 +25,12 @@ function claimAndCount(ledger: Ledger, stored: Stored, producer: string, sequenc
 test('a second copy is not claimed, before the commit and after it', () => {
   const ledger = new Ledger()
   const claims = new Claims()
-  assert.equal(ledger.claimSegment('a', 0, claims), true)
-  assert.equal(ledger.claimSegment('a', 0, claims), false)
+  assert.equal(ledger.claimSegment('a', 0, 1, claims), true)
+  assert.equal(ledger.claimSegment('a', 0, 1, claims), false)
   assert.equal(ledger.claimBody('p', 7, 1, claims), true)
   assert.equal(ledger.claimBody('p', 7, 1, claims), false)
   ledger.count([claims], new Stored())
-  assert.equal(ledger.claimSegment('a', 0, new Claims()), false)
+  assert.equal(ledger.claimSegment('a', 0, 1, new Claims()), false)
   assert.equal(ledger.claimBody('p', 7, 1, new Claims()), false)
 })
 
@@ -85,7 +85,7 @@ test('idle producers and finished writers leave the ledger and the store', () =>
   const stored = new Stored()
   const ledger = new Ledger()
   const claims = new Claims()
-  ledger.claimSegment('w1', 0, claims)
+  ledger.claimSegment('w1', 0, 1, claims)
   ledger.claimBody('idle', 0, 1000, claims)
   ledger.claimBody('busy', 0, 2000, claims)
   ledger.count([claims], stored)
@@ -110,4 +110,32 @@ test('many producers of random sequences take bounded memory together: the idles
   assert.equal(ledger.overfull, false)
   assert.equal(claimAndCount(ledger, stored, `p${producers - 1}`, 0), false, 'the newest are remembered')
   assert.equal(stored.entries.has('p:p0'), false)
+})
+
+test('a writer that was forgotten behind the horizon is not counted again, and new ones are', () => {
+  const stored = new Stored()
+  const ledger = new Ledger()
+  const claims = new Claims()
+  assert.equal(ledger.claimSegment('old', 0, 1000, claims), true)
+  assert.equal(ledger.claimSegment('busy', 0, 1000, claims), true)
+  ledger.count([claims], stored)
+  ledger.forgetWriter('old')
+  ledger.raiseHorizon(5000)
+  ledger.count([new Claims()], stored)
+  for (const later of [ledger, new Ledger(stored.entries)]) {
+    assert.equal(later.claimSegment('old', 0, 1000, new Claims()), false, 'an old copy')
+    assert.equal(later.claimSegment('busy', 1, 1000, new Claims()), true, 'a writer that is known')
+    assert.equal(later.claimSegment('new', 0, 5000, new Claims()), true, 'received since')
+  }
+})
+
+test('what is counted is told, what is only claimed is not', () => {
+  const ledger = new Ledger()
+  const claims = new Claims()
+  ledger.claimSegment('w', 3, 1, claims)
+  assert.equal(ledger.hasCounted('w', 3), false)
+  ledger.count([claims], new Stored())
+  assert.equal(ledger.hasCounted('w', 3), true)
+  assert.equal(ledger.hasCounted('w', 4), false)
+  assert.equal(ledger.hasCounted('other', 3), false)
 })

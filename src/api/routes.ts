@@ -58,9 +58,17 @@ export function mountQueries(app: TemplatedApp, parts: RouteParts): void {
   get('/v1/status', () => parts.status())
 }
 
-/** What is left when no route matches. To be mounted last. */
-export function mountUnknown(app: TemplatedApp, parts: RouteParts): void {
+/** What is left when no route matches. To be mounted last. `publish`: events are taken here. */
+export function mountUnknown(app: TemplatedApp, parts: RouteParts, { publish }: { publish: boolean }): void {
   app.any('/v1/events', (res, req) => {
+    if (!publish) {
+      const problem = new Problem(
+        'unknown-route',
+        'a gateway takes no events: post them to an ingest listener',
+      )
+      refuse(open(res, req, parts), problem, parts)
+      return
+    }
     const problem = new Problem('wrong-method', `${req.getMethod().toUpperCase()} here: POST is understood`)
     refuse(open(res, req, parts), problem, parts, { allow: 'POST' })
   })

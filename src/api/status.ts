@@ -1,28 +1,44 @@
-// GET /v1/status: where everything stands, from the store and from what the listeners say of themselves.
+// GET /v1/status: where everything stands, from the stores and from what the listeners say of themselves.
 
 import type { Written } from '../log/log.ts'
-import { readCounters, readLanes } from '../results/progress.ts'
-import type { Store } from '../results/store.ts'
+import type { Stores } from '../results/stores.ts'
+
+export interface LogStatus {
+  kind: string
+  durability: string
+}
+
+/** Segments and events that one log lacks. */
+interface Lacking {
+  segments: number
+  events: number
+}
+type ByBroker<T> = Partial<Record<'jetstream' | 'kafka', T>>
 
 export interface StatusParts {
   roles: { role: string; pid: number; ready: boolean; restarts: number }[]
-  listeners: { writer: string; written: Written }[]
+  listeners: {
+    lanes: { writer: string; written: Written }[]
+    away: ByBroker<string>
+    missing: ByBroker<Lacking> | undefined
+  }[]
 }
 
 /**
  * `accepted` and `processed` count since the data directory was made. A body that came twice is accepted twice and
- * processed once, and then also counted in `processed.duplicates`; so accepted = processed + duplicates + lag.
+ * processed once, and then also counted in `processed.duplicates`; so accepted = processed + duplicates + lag. The
+ * lag is of this daemon's listeners. `processed.redelivered` counts what a broker handed over more than once.
  */
-export function status(store: Store, daemon: StatusParts, log: { kind: string; durability: string }) {
-  const counters = readCounters(store)
-  const lanes = readLanes(store)
+export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
+  const counters = stores.counters()
+  const writers = stores.writers()
   const accepted = {
     events: counters.events + counters.duplicateEvents,
     frames: counters.bodies + counters.duplicateBodies,
   }
   const lag = { events: 0, bytes: 0, seconds: 0 }
-  for (const { writer, written } of daemon.listeners) {
-    const read = lanes.get(writer)
+  for (const { writer, written } of daemon.listeners.flatMap(({ lanes }) => lanes)) {
+    const read = writers.get(writer)
     const events = Math.max(0, written.events - (read?.events ?? 0))
     accepted.events += events
     accepted.frames += Math.max(0, written.bodies - (read?.bodies ?? 0))
@@ -38,10 +54,29 @@ export function status(store: Store, daemon: StatusParts, log: { kind: string; d
       events: counters.events,
       frames: counters.bodies,
       duplicates: { events: counters.duplicateEvents, frames: counters.duplicateBodies },
+      redelivered: { events: counters.redeliveredEvents },
       damaged: { events: counters.damagedEvents },
     },
     lag,
-    log,
+    log: { ...log, ...brokers(daemon) },
     roles: daemon.roles,
+  }
+}
+
+/** What is wrong with brokers, where something is: who is away and why, and what one log lacks of the other. */
+function brokers({ listeners }: StatusParts) {
+  const away: ByBroker<string> = Object.assign({}, ...listeners.map((listener) => listener.away))
+  const missing: ByBroker<Lacking> = {}
+  for (const listener of listeners) {
+    for (const broker of ['jetstream', 'kafka'] as const) {
+      const lacking = listener.missing?.[broker]
+      if (lacking === undefined || lacking.segments === 0) continue
+      const { segments, events } = missing[broker] ?? { segments: 0, events: 0 }
+      missing[broker] = { segments: segments + lacking.segments, events: events + lacking.events }
+    }
+  }
+  return {
+    ...(Object.keys(away).length > 0 ? { away } : {}),
+    ...(Object.keys(missing).length > 0 ? { missing } : {}),
   }
 }

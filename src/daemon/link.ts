@@ -4,13 +4,16 @@
 import { EventEmitter } from 'node:events'
 import type { Config } from '../config/config.ts'
 import type { Written } from '../log/log.ts'
+import type { BrokerName, Writers } from '../log/open.ts'
 
-export type RoleName = 'listener' | 'processor'
+export type RoleName = 'listener' | 'processor' | 'gateway'
 
 /** What a listener says of itself. */
 export interface ListenerReport {
-  writer: string
-  written: Written
+  /** One for each partition. */
+  lanes: { writer: string; written: Written }[]
+  away: Partial<Record<BrokerName, string>>
+  missing: ReturnType<Writers['missing']>
 }
 
 /** What the primary knows of everyone. */
@@ -32,8 +35,8 @@ export type Message =
   | { type: 'hello' }
   | { type: 'start'; role: RoleName; config: Config }
   | { type: 'ready' }
-  /** A worker cannot go on. `final`: starting it again would not help. */
-  | { type: 'failed'; reason: string; final: boolean }
+  /** A worker cannot go on. `exitCode`: starting it again would not help, and the daemon ends with it. */
+  | { type: 'failed'; reason: string; exitCode?: number }
   | { type: 'drain' }
   | { type: 'ask'; id: number; question: Question }
   | { type: 'reply'; id: number; answer: unknown }

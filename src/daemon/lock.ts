@@ -6,17 +6,28 @@ import { connect, createServer, type Server } from 'node:net'
 
 const RETRY_MS = 50
 
+type Unlock = () => Promise<void>
+
 /** Waits up to `patienceMs` for the former holder to end. Returns a function that lets go. */
-export async function lock(path: string, patienceMs: number): Promise<() => Promise<void>> {
+export async function lock(path: string, patienceMs: number): Promise<Unlock> {
   const deadline = Date.now() + patienceMs
+  for (;;) {
+    const unlock = await tryLock(path)
+    if (unlock !== undefined) return unlock
+    if (Date.now() > deadline) throw new Error(`${path} is held by a process that is running`)
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+  }
+}
+
+/** Undefined where a process that lives holds it. */
+export async function tryLock(path: string): Promise<Unlock | undefined> {
   for (;;) {
     const server = await listen(path)
     if (server !== undefined && (await isStillOurs(path))) {
       return () => new Promise((resolve) => server.close(() => resolve()))
     }
-    if (!(await isHeld(path))) await unlink(path).catch(ignoreMissing)
-    else if (Date.now() > deadline) throw new Error(`${path} is held by a process that is running`)
-    else await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+    if (await isHeld(path)) return undefined
+    await unlink(path).catch(ignoreMissing)
   }
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { openAdmin } from '../api/admin.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DRAIN_MS_MAX } from '../limits.ts'
+import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
@@ -16,21 +17,34 @@ import { type Child, Slot } from './supervisor.ts'
 const PATIENCE_MS = 4_000
 const REPORT_TIMEOUT_MS = 500
 
+/** What a daemon can be started for: by default to take events and to process them. */
+export type Roles = readonly ('ingest' | 'processor' | 'gateway')[]
+
+export interface StartOptions {
+  /** Where the configuration came from, for the log. */
+  file?: string
+  /** A part of the roles; others run as daemons of their own, on the same data directory. */
+  roles?: Roles
+}
+
 /** Runs the daemon until it is told to end. Resolves with the exit code. */
-export async function start(config: Config, from: { file?: string } = {}): Promise<number> {
+export async function start(config: Config, options: StartOptions = {}): Promise<number> {
   const logger = createLogger('primary', config.logging.level)
   try {
-    return await new Primary(config, from.file, logger).run()
+    return await new Primary(config, options, logger).run()
   } catch (error) {
     logger.fatal({ err: error }, (error as Error).message)
     return 1
   }
 }
 
-type Why = { signal: string } | { reason: string }
+type Why = { signal: string } | { reason: string; exitCode: number }
 
 class Primary {
   readonly #file: string | undefined
+  readonly #roles: Roles
+  /** Others may have their part of the roles on this data directory. */
+  readonly #shared: boolean
   readonly #logger: Logger
   readonly #profiled = isProfiled()
   readonly #slots: Slot[] = []
@@ -41,9 +55,11 @@ class Primary {
   /** Resolves `run` with the reason to end: a signal, or what went wrong. */
   #end!: (why: Why) => void
 
-  constructor(config: Config, file: string | undefined, logger: Logger) {
+  constructor(config: Config, { file, roles }: StartOptions, logger: Logger) {
     this.#config = config
     this.#file = file
+    this.#roles = roles ?? ['ingest', 'processor']
+    this.#shared = roles !== undefined
     this.#logger = logger
   }
 
@@ -53,7 +69,10 @@ class Primary {
     })
     this.#onSignals()
     await mkdir(this.#config.dataDir, { recursive: true })
-    const unlock = await lock(join(this.#config.dataDir, 'daemon.sock'), PATIENCE_MS)
+    checkPartitions(this.#config.dataDir, this.#config.log.partitions)
+    const unlock = this.#shared
+      ? async () => {}
+      : await lock(join(this.#config.dataDir, 'daemon.sock'), PATIENCE_MS)
     try {
       const admin = await openAdmin({
         listen: this.#config.admin.listen,
@@ -73,24 +92,35 @@ class Primary {
 
   async #serve(admin: Listen, ended: Promise<Why>): Promise<number> {
     const logger = this.#logger
-    const http = await freePort(this.#config.http.listen, PATIENCE_MS)
-    this.#config = { ...this.#config, http: { ...this.#config.http, listen: http } }
+    if (this.#serves) {
+      const http = await freePort(this.#config.http.listen, PATIENCE_MS)
+      this.#config = { ...this.#config, http: { ...this.#config.http, listen: http } }
+    }
     const started = this.#startSlots().then(() => this.#announce(admin))
     const why = await Promise.race([ended, started.then(() => ended)])
     if ('reason' in why) logger.fatal(why.reason)
     else logger.info(`${why.signal}: draining`)
     const clean = await this.#drain()
     logger.info(clean ? 'drained, bye' : 'not everything ended in time')
-    return 'signal' in why && clean ? 0 : 1
+    if ('reason' in why) return why.exitCode
+    return clean ? 0 : 1
+  }
+
+  /** True when the data port is open. */
+  get #serves(): boolean {
+    return this.#roles.some((role) => role !== 'processor')
   }
 
   /** The processor first: it makes the store that the listeners read. */
   async #startSlots(): Promise<void> {
     const { listeners, processors } = this.#config.cluster
-    for (let i = 0; i < processors; i++) this.#addSlot('processor')
+    const has = (role: Roles[number]) => this.#roles.includes(role)
+    if (has('processor'))
+      for (let i = 0; i < (this.#profiled ? 1 : processors); i++) this.#addSlot('processor')
     await Promise.all(this.#slots.map((slot) => slot.untilReady()))
     if (this.#draining) return
-    for (let i = 0; i < (this.#profiled ? 1 : listeners); i++) this.#addSlot('listener')
+    if (has('ingest')) for (let i = 0; i < (this.#profiled ? 1 : listeners); i++) this.#addSlot('listener')
+    if (has('gateway')) this.#addSlot('gateway')
     await Promise.all(this.#slots.map((slot) => slot.untilReady()))
   }
 
@@ -106,7 +136,7 @@ class Primary {
           if (message.type === 'hello') child.link.send({ type: 'start', role, config: this.#config })
         })
       },
-      gaveUp: (reason) => this.#end({ reason }),
+      gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
     })
     this.#slots.push(slot)
     slot.start()
@@ -118,10 +148,11 @@ class Primary {
     this.#ready = true
     this.#logger.info(
       {
-        http: `${http.tls ? 'https' : 'http'}://${address(http.listen)}`,
+        http: this.#serves ? `${http.tls ? 'https' : 'http'}://${address(http.listen)}` : undefined,
         admin: `http://${address(admin)}`,
         log: log.kind,
         dataDir,
+        roles: this.#shared ? this.#roles : undefined,
         config: this.#file,
         profiled: this.#profiled || undefined,
       },
@@ -153,7 +184,7 @@ class Primary {
     return { roles, listeners }
   }
 
-  /** Listeners first, so that nothing new comes; then the processor. True when all ended by themselves. */
+  /** Listeners first, so that nothing new comes; then the processors. True when all ended by themselves. */
   async #drain(): Promise<boolean> {
     this.#draining = true
     let clean = true
@@ -161,7 +192,7 @@ class Primary {
       clean = false
       for (const slot of this.#slots) slot.kill()
     }, DRAIN_MS_MAX)
-    for (const role of ['listener', 'processor'] as const) {
+    for (const role of ['gateway', 'listener', 'processor'] as const) {
       await Promise.all(this.#slots.filter((slot) => slot.role === role).map((slot) => slot.drain()))
     }
     clearTimeout(overdue)

@@ -1,51 +1,112 @@
-// The role that counts: owns the results store and reads the log.
+// The role that counts: owns the results stores of its partitions and reads their log.
 
-import { join } from 'node:path'
 import { openReader } from '../log/open.ts'
-import { openPool } from '../processor/pool.ts'
+import { openPool, type Pool } from '../processor/pool.ts'
 import { Processor } from '../processor/processor.ts'
-import { openStore, type Store } from '../results/store.ts'
-import { lock } from './lock.ts'
+import { Fenced, openStore, type Store } from '../results/store.ts'
+import { brokerLines } from './broker-lines.ts'
+import { openOwnership, seatsOf } from './ownership.ts'
+import { Partitions, type Work } from './partitions.ts'
 import type { Role, RoleParts } from './role.ts'
+import { takeSeat } from './seat.ts'
 
 /** How long a processor whose primary was killed may take to end before its successor gives up waiting. */
 const PATIENCE_MS = 4_000
 
-/** The writable stores of this process, by data directory: an LMDB environment is opened once in a process. */
-export const openedStores = new Map<string, Store>()
+/** The writable stores of this process, by partition: an LMDB environment is opened once in a process. */
+export const openedStores = new Map<number, Store>()
 
-export async function processor({ config, logger, failed, profiled }: RoleParts): Promise<Role> {
-  const unlock = await lock(join(config.dataDir, 'processor.sock'), PATIENCE_MS)
-  const store = await openStore(config.dataDir, {
-    measures: config.measures,
-    onNote: (note: string) => logger.warn(note),
-  })
-  openedStores.set(config.dataDir, store)
-  const epoch = await store.takeOwnership()
-  const pool = openPool(profiled ? 0 : config.pool.threads, config.measures)
-  const reader = await openReader(config, {
-    onDamage(damage) {
-      running.damaged(damage.events)
-      logger.error(damage, 'a part of the log was damaged and has been set aside')
-    },
-    onError: (error) => logger.error({ err: error }, 'reading the log failed'),
-  })
-  const running = new Processor({ config, reader, store, epoch, pool, logger })
-
+export async function processor(parts: RoleParts): Promise<Role> {
+  const { config, logger, failed, profiled } = parts
+  const seat = await takeSeat(config.dataDir, seatsOf(config), PATIENCE_MS)
+  const pool = openPool(profiled ? 0 : config.pool.threads, config.measures, config.log.partitions)
   const stop = new AbortController()
-  const ended = running.run(stop.signal)
-  ended.catch((error: Error) => {
-    if (!stop.signal.aborted) failed(error)
+  let draining = false
+  const partitions = new Partitions({
+    open: (partition) => openPartition(parts, partition, pool),
+    isFenced: (error) => error instanceof Fenced,
+    logger,
+    failed: (error) => {
+      if (!draining) failed(error)
+    },
   })
+  const ownership = await openOwnership(config, seat, brokerLines(logger))
+  let ended!: Promise<void>
+  await new Promise<void>((resolve, reject) => {
+    const changed = (owned: ReadonlySet<number>) => {
+      if (draining) return
+      logger.debug({ partitions: [...owned] }, 'partitions owned')
+      partitions.own(owned)
+      resolve()
+    }
+    ended = ownership.run(changed, stop.signal)
+    ended.catch((error: Error) => {
+      reject(error)
+      if (!draining) failed(error)
+    })
+  })
+  await partitions.settled()
   return {
+    /** The partitions first: whoever takes them over finds all that was begun. */
     async drain() {
+      draining = true
+      await partitions.close()
       stop.abort()
       await ended
-      await reader.close()
       await pool.close()
-      openedStores.delete(config.dataDir)
-      await store.close()
-      await unlock()
+      await seat.leave()
     },
+  }
+}
+
+async function openPartition({ config, logger }: RoleParts, partition: number, pool: Pool): Promise<Work> {
+  const store = await openStore(config.dataDir, partition, {
+    measures: config.measures,
+    onNote: (note: string) => logger.warn({ partition }, note),
+  })
+  openedStores.set(partition, store)
+  const closeStore = async () => {
+    openedStores.delete(partition)
+    await store.close()
+  }
+  try {
+    const epoch = await store.takeOwnership()
+    const reader = await openReader(config, partition, {
+      ...brokerLines(logger),
+      onDamage(damage) {
+        processor.damaged(damage.events)
+        logger.error({ partition, ...damage }, 'a part of the log was damaged and has been set aside')
+      },
+      onError: (error) => logger.error({ partition, err: error }, 'reading the log failed'),
+      onLost: (lane, from, to) =>
+        logger.error({ partition, lane, from, to }, 'the broker does not hold these segments any more'),
+      onForeign: (lane, at, reason) =>
+        logger.error({ partition, lane, at, reason }, 'something in the log is no segment: skipped'),
+      onOverdue: (broker, writer, sequence) =>
+        logger.error(
+          { partition, broker, writer, sequence },
+          `a segment is in ${broker} only, which is not read: run millrace reconcile`,
+        ),
+      onWalked: (lane, next) => processor.walked(lane, next),
+      counted: (writer, sequence) => processor.hasCounted(writer, sequence),
+    })
+    const processor = new Processor({ config, reader, store, epoch, pool, logger })
+    const stop = new AbortController()
+    const ended = processor.run(stop.signal)
+    return {
+      ended,
+      async close() {
+        stop.abort()
+        try {
+          await ended
+        } finally {
+          await reader.close()
+          await closeStore()
+        }
+      },
+    }
+  } catch (error) {
+    await closeStore()
+    throw error
   }
 }

@@ -29,8 +29,8 @@ export interface SlotParts {
   spawn(role: RoleName): Child
   /** Called with each new child, before it has said anything. */
   started(child: Child): void
-  /** The role cannot be kept running; called once. */
-  gaveUp(reason: string): void
+  /** The role cannot be kept running; called once. `exitCode`: with which the daemon should end. */
+  gaveUp(reason: string, exitCode: number): void
 }
 
 /** The place of one role in the daemon: at most one child at a time. */
@@ -43,7 +43,7 @@ export class Slot {
   #crashes: number[] = []
   #waitMs = RESTART_MS_MIN
   #readyAt = 0
-  #failure: { reason: string; final: boolean } | undefined
+  #failure: { reason: string; exitCode?: number } | undefined
   #timer: NodeJS.Timeout | undefined
   #draining = false
   #changed: (() => void)[] = []
@@ -99,11 +99,13 @@ export class Slot {
     if (this.#draining) return
     const { logger, role } = this.#parts
     const how = this.#failure?.reason ?? (signal !== null ? `killed by ${signal}` : `exit code ${code}`)
+    const final = this.#failure?.exitCode
     if (this.#isCrashLoop(wasReady, signal)) {
       this.#parts.gaveUp(
-        this.#failure?.final
+        final !== undefined
           ? how
           : `the ${role} ended ${this.#crashes.length} times within ${CRASH_WINDOW_MS / 1000} s, last: ${how}`,
+        final ?? 1,
       )
       return
     }
@@ -117,7 +119,7 @@ export class Slot {
   }
 
   #isCrashLoop(wasReady: boolean, signal: string | null): boolean {
-    if (this.#failure?.final) return true
+    if (this.#failure?.exitCode !== undefined) return true
     const fromOutside = signal !== null && !crashSignals.has(signal) && wasReady
     if (fromOutside) return false
     const now = Date.now()

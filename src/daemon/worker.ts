@@ -1,5 +1,6 @@
 // A worker process: runs the role that the primary names, until it is told to drain or the primary is gone.
 
+import { LogMisconfigured } from '../log/log.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type Link, linkToPrimary, type Message } from './link.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
@@ -7,6 +8,9 @@ import { roles } from './roles.ts'
 
 /** When the primary was killed, its successor waits for our ports and files: what is begun gets this long. */
 const ORPHAN_MS_MAX = 2_000
+
+/** A role that is still starting when it is told to drain, waiting for a broker, has nothing to finish. */
+const STARTING_MS_MAX = 1_000
 
 /** Runs a role behind a link; used by worker processes and by the one process of a profiled run. */
 export class RoleRunner {
@@ -37,7 +41,7 @@ export class RoleRunner {
     if (this.#draining) return
     this.#draining = true
     try {
-      await this.#starting
+      await Promise.race([this.#starting, pause(STARTING_MS_MAX)])
       await this.#role?.drain()
       this.#end(0)
     } catch (error) {
@@ -47,9 +51,10 @@ export class RoleRunner {
 
   /** Tells the primary why, and ends. */
   fail(error: Error): void {
-    const final = error instanceof FinalError
-    this.#logger?.error({ err: error }, final ? error.message : 'this role cannot go on')
-    this.#link.send({ type: 'failed', reason: error.message, final }, () => this.#end(1))
+    const exitCode = exitCodeOf(error)
+    const failed = { type: 'failed', reason: error.message } as const
+    this.#logger?.error({ err: error }, exitCode === undefined ? 'this role cannot go on' : error.message)
+    this.#link.send(exitCode === undefined ? failed : { ...failed, exitCode }, () => this.#end(1))
   }
 
   async #start({ role, config }: Extract<Message, { type: 'start' }>): Promise<void> {
@@ -76,6 +81,16 @@ export class RoleRunner {
     if (report === undefined) throw new Error('this role has nothing to report')
     return report
   }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref())
+}
+
+/** Of an error that starting again would not mend. */
+function exitCodeOf(error: Error): number | undefined {
+  if (error instanceof LogMisconfigured) return 2
+  return error instanceof FinalError ? 1 : undefined
 }
 
 /** The whole life of a forked worker process. */

@@ -32,6 +32,7 @@ function slot(t: TestContext) {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
   const children: FakeChild[] = []
   const reasons: string[] = []
+  const codes: number[] = []
   const made = new Slot({
     role: 'processor',
     logger: pino({ level: 'silent' }),
@@ -41,10 +42,13 @@ function slot(t: TestContext) {
       return child
     },
     started: () => {},
-    gaveUp: (reason) => reasons.push(reason),
+    gaveUp: (reason, exitCode) => {
+      reasons.push(reason)
+      codes.push(exitCode)
+    },
   })
   made.start()
-  return { made, children, reasons }
+  return { made, children, reasons, codes }
 }
 
 test('a dead child is started again, each time after a longer wait', (t) => {
@@ -66,7 +70,7 @@ test('one that keeps ending by itself is given up, with the reason it gave', (t)
   const { children, reasons } = slot(t)
   for (let n = 0; n < CRASHES_MAX; n++) {
     assert.deepEqual(reasons, [])
-    children.at(-1)!.say({ type: 'failed', reason: 'no store', final: false })
+    children.at(-1)!.say({ type: 'failed', reason: 'no store' })
     children.at(-1)!.exit(1)
     t.mock.timers.tick(RESTART_MS_MAX)
   }
@@ -91,10 +95,11 @@ test('kills from outside are no crash loop, crashes by signal are', (t) => {
 })
 
 test('what starting again would not mend ends it at once', (t) => {
-  const { children, reasons } = slot(t)
-  children[0].say({ type: 'failed', reason: 'needs glibc 2.38', final: true })
+  const { children, reasons, codes } = slot(t)
+  children[0].say({ type: 'failed', reason: 'needs glibc 2.38', exitCode: 2 })
   children[0].exit(1)
   assert.deepEqual(reasons, ['needs glibc 2.38'])
+  assert.deepEqual(codes, [2])
 })
 
 test('draining asks the child, waits for its end, and starts no other', async (t) => {

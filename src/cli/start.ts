@@ -1,7 +1,10 @@
 // `millrace start`: the daemon.
 
 import { DEFAULT_FILE, loadConfig } from '../config/load.ts'
-import type { Command } from './command.ts'
+import type { Roles } from '../daemon/primary.ts'
+import { type Command, UsageError } from './command.ts'
+
+const roleNames = ['ingest', 'processor', 'gateway'] as const
 
 export const start: Command = {
   name: 'start',
@@ -13,14 +16,37 @@ export const start: Command = {
       value: 'FILE',
       help: `read the configuration from FILE (default: ${DEFAULT_FILE}, if it is there)`,
     },
+    roles: {
+      value: 'ROLES',
+      help: `run only these, with commas between: ${roleNames.join(', ')} (default: ingest,processor)`,
+    },
     set: { value: 'KEY=VALUE', repeatable: true, help: 'set one key, such as log.kind=memory' },
   },
   notes:
     'MILLRACE_LOG__KIND=memory in the environment sets log.kind. The environment wins over the file, --set over both.',
   async run(words, io) {
     const loaded = loadConfig({ file: words.text('config'), env: io.env, sets: words.all('set') })
+    const roles = rolesOf(words.text('roles'))
     // Only here: the other commands do without the daemon's code.
     const daemon = await import('../daemon/primary.ts')
-    return daemon.start(loaded.config, loaded.file === undefined ? {} : { file: loaded.file })
+    return daemon.start(loaded.config, {
+      ...(loaded.file === undefined ? {} : { file: loaded.file }),
+      ...(roles === undefined ? {} : { roles }),
+    })
   },
+}
+
+function rolesOf(text: string | undefined): Roles | undefined {
+  if (text === undefined) return undefined
+  const roles = text.split(',').map((name) => {
+    const role = roleNames.find((known) => known === name.trim())
+    if (role === undefined) {
+      throw new UsageError(`--roles ${text}: ${name.trim() || 'nothing'} is none of ${roleNames.join(', ')}`)
+    }
+    return role
+  })
+  if (roles.includes('ingest') && roles.includes('gateway')) {
+    throw new UsageError('--roles: ingest and gateway are on the same port (http.listen): start two daemons')
+  }
+  return [...new Set(roles)]
 }

@@ -233,7 +233,7 @@ test('as a process: exit codes and streams are those of the command', async (t) 
     code: 2,
     stdout: '',
     stderr:
-      '--set log.kind=memry: log.kind: must be one of embedded, memory, not the text "memry"; did you mean memory?\n',
+      '--set log.kind=memry: log.kind: must be one of embedded, memory, jetstream, kafka, dual, not the text "memry"; did you mean memory?\n',
   })
 })
 

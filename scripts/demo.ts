@@ -2,6 +2,9 @@
 //
 // The flights come from the vega-datasets package (US domestic flights, January to June 2001, from the US Bureau of
 // Transportation Statistics). Exits 0 only when nothing was lost, nothing counted twice, and all answers agree.
+//
+// `npm run demo -- --set log.kind=kafka` (or jetstream, dual, memory) takes another log; a broker that it needs is
+// started for it, unless MILLRACE_NATS or MILLRACE_KAFKA names one that is running.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -9,11 +12,14 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { brokersFor } from './brokers/for-kind.ts'
 import { type Answers, askDuckDb, askMillrace, compare } from './demo-questions.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const entry = join(root, 'dist', 'index.js')
 const flights = join(root, 'node_modules', 'vega-datasets', 'data', 'flights-3m.parquet')
+const { values } = parseArgs({ options: { set: { type: 'string', multiple: true, default: [] } } })
 const interactive = process.stdout.isTTY === true
 
 const measures = [
@@ -28,8 +34,8 @@ interface Running {
   admin: string
 }
 
-async function startDaemon(dataDir: string): Promise<Running> {
-  const settings = [`dataDir=${dataDir}`, `measures=[${measures.join(', ')}]`]
+async function startDaemon(dataDir: string, more: string[]): Promise<Running> {
+  const settings = [`dataDir=${dataDir}`, `measures=[${measures.join(', ')}]`, ...more]
   if (!interactive) settings.push('http.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0')
   const child = spawn(
     process.execPath,
@@ -117,7 +123,8 @@ function verdict(summary: Summary, status: Status, equal: boolean, seconds: numb
 
 async function main(): Promise<number> {
   const dataDir = await mkdtemp(join(tmpdir(), 'millrace-demo-'))
-  const { child, http, admin } = await startDaemon(dataDir)
+  const { sets, stopBrokers } = await brokersFor(values.set)
+  const { child, http, admin } = await startDaemon(dataDir, sets)
   const exited = new Promise((resolve) => child.once('exit', resolve))
   const stop = () => child.kill('SIGTERM')
   process.once('SIGTERM', stop)
@@ -139,6 +146,7 @@ async function main(): Promise<number> {
   } finally {
     stop()
     await exited
+    await stopBrokers()
     await rm(dataDir, { recursive: true, force: true })
   }
 }

@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { until } from './counted.ts'
 import { atEnd, Daemon, frame } from './daemon.ts'
+import { type Kind, logOf, startBrokers } from './kinds.ts'
 
 const MB_MAX = 400
 
@@ -11,10 +13,13 @@ function residentMb(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024
 }
 
-for (const kind of ['embedded', 'memory'] as const) {
+const kinds: Kind[] = ['embedded', 'memory', 'jetstream', 'kafka', 'kafka, platformatic', 'dual']
+
+for (const kind of kinds) {
   test(`${kind}: a stopped processor leads to 429, bounded memory and full recovery`, async (t) => {
-    const retention = { maxBytes: '128MiB' }
-    const daemon = await Daemon.start(t, { config: { log: { kind, retention } } })
+    const brokers = await startBrokers(t, kind)
+    const log = logOf(kind, brokers, { retention: { maxBytes: '128MiB' } })
+    const daemon = await Daemon.start(t, { config: { log } })
     const { roles } = await daemon.status()
     const processor = roles.find(({ role }) => role === 'processor')!.pid
     process.kill(processor, 'SIGSTOP')
@@ -54,6 +59,51 @@ for (const kind of ['embedded', 'memory'] as const) {
     assert.equal((await daemon.post(body)).status, 202)
     const status = await daemon.processed((accepted + 1) * 500)
     assert.equal(status.processed.events, (accepted + 1) * 500)
+  })
+}
+
+for (const kind of kinds.slice(2)) {
+  test(`${kind}: a broker that stands still leads to 503, bounded memory and full recovery`, async (t) => {
+    const brokers = await startBrokers(t, kind)
+    const daemon = await Daemon.start(t, { config: { log: logOf(kind, brokers) } })
+    const { roles } = await daemon.status()
+    const server = brokers.kafka ?? brokers.nats!
+    const body = frame(...Array.from({ length: 200 }, () => ({ subject: 's', data: new Uint8Array(1000) })))
+    const statuses = new Map<number, number>()
+    let sending = true
+    let refusal: Response | undefined
+    const send = async () => {
+      while (sending) {
+        const response = await daemon.post(body)
+        if (response.status === 503) refusal ??= response
+        else await response.arrayBuffer()
+        statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1)
+      }
+    }
+    const senders = Array.from({ length: 16 }, send)
+    await until(() => (statuses.get(202) ?? 0) > 20, 'the first acks')
+    server.pause()
+    await until(() => (statuses.get(503) ?? 0) > 500, 'refusals')
+    assert.equal(refusal!.headers.get('retry-after'), '1')
+    assert.equal(((await refusal!.json()) as { code: string }).code, 'log-unavailable')
+    for (const { pid } of roles) assert.ok(residentMb(pid) < MB_MAX, `${pid} has ${residentMb(pid)} MB`)
+    server.resume()
+    const acked = statuses.get(202)!
+    await until(() => statuses.get(202)! > acked + 100, 'acks after it goes on')
+    sending = false
+    await Promise.all(senders)
+    // What was on its way when it stopped was held until the broker's word came, or nobody knew in time.
+    const known = statuses.get(202)! * 200
+    const unknown = (statuses.get(504) ?? 0) * 200
+    const status = await daemon.processed(known)
+    assert.ok(
+      status.processed.events <= known + unknown,
+      `${status.processed.events} of ${known} + ${unknown}`,
+    )
+    assert.deepEqual(
+      [...statuses.keys()].filter((code) => ![202, 503, 504].includes(code)),
+      [],
+    )
   })
 }
 

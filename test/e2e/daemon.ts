@@ -17,10 +17,16 @@ export interface Status {
     events: number
     frames: number
     duplicates: { events: number; frames: number }
+    redelivered: { events: number }
     damaged: { events: number }
   }
   lag: { events: number; bytes: number; seconds: number }
-  log: { kind: string; durability: string }
+  log: {
+    kind: string
+    durability: string
+    away?: Record<string, string>
+    missing?: Record<string, { segments: number; events: number }>
+  }
   roles: { role: string; pid: number; ready: boolean; restarts: number }[]
 }
 
@@ -28,6 +34,8 @@ export interface DaemonOptions {
   /** Configuration laid over the tests' defaults. */
   config?: Record<string, unknown>
   dataDir?: string
+  /** A part of the roles, as `--roles` takes it. */
+  roles?: string
   /** Node's own arguments. */
   nodeArguments?: string[]
   env?: Record<string, string>
@@ -66,6 +74,11 @@ export class Daemon {
     return daemon
   }
 
+  /** From the next launch on. */
+  configure(config: Record<string, unknown>): void {
+    this.#options.config = config
+  }
+
   /** A daemon that is expected to end by itself: resolves with how it ended. */
   static async run(t: TestContext, options: DaemonOptions = {}) {
     const daemon = new Daemon(options.dataDir ?? (await temporaryFolder(t)), options)
@@ -87,13 +100,14 @@ export class Daemon {
     const from = this.lines.length
     this.#spawn()
     const ready = await this.line((line) => line.msg === 'ready' && line.role === 'primary', from)
-    this.http = String(ready.http)
     this.admin = String(ready.admin)
+    if (ready.http === undefined) return // a daemon of processors
+    this.http = String(ready.http)
     this.#port = Number(new URL(this.http).port)
   }
 
   #spawn(): void {
-    const { config, nodeArguments = [], env, bootId } = this.#options
+    const { config, roles, nodeArguments = [], env, bootId } = this.#options
     const settings = merge(
       {
         dataDir: this.dataDir,
@@ -105,7 +119,8 @@ export class Daemon {
       config ?? {},
     )
     const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${flow(value)}`])
-    const command = [process.execPath, ...nodeArguments, entry, 'start', ...sets]
+    const only = roles === undefined ? [] : ['--roles', roles]
+    const command = [process.execPath, ...nodeArguments, entry, 'start', ...only, ...sets]
     // A private mount namespace; sh is replaced by the daemon, so that its process id is the child's.
     const mounted = `mount --bind '${bootId}' /proc/sys/kernel/random/boot_id && exec "$@"`
     const [program, ...words] =

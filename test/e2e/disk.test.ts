@@ -104,7 +104,7 @@ test('a torn tail of the log is cut, and all that was acknowledged is counted', 
     for (const client of clients) client.stop()
     await Promise.all(sending)
     await daemon.killAll()
-    await tearTails(join(daemon.dataDir, 'log'), between)
+    await tearTails(join(daemon.dataDir, 'log', '0'), between)
     await daemon.launch()
   }
   await assertCounted(daemon, clients)

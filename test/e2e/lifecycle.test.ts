@@ -54,7 +54,7 @@ test('a crash loop ends the daemon with exit code 1 and the reason', async (t) =
   await daemon.post(frame({}))
   await daemon.processed(1)
   await daemon.stop()
-  await writeFile(join(folder, 'results', 'data.mdb'), Buffer.alloc(8192, 'not a store'))
+  await writeFile(join(folder, 'results', '0', 'data.mdb'), Buffer.alloc(8192, 'not a store'))
   const { code, daemon: broken } = await Daemon.run(t, { dataDir: folder })
   assert.equal(code, 1)
   assert.ok(

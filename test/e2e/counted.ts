@@ -1,0 +1,56 @@
+// What tests of the promise share: killing, waiting for acks, and counting what was acknowledged.
+
+import assert from 'node:assert/strict'
+import type { Client } from './client.ts'
+import { childrenOf, type Daemon, killQuietly } from './daemon.ts'
+import type { Random } from './random.ts'
+
+/** Kills a process of this role, and waits until it is gone; a primary is started again. */
+export async function killRole(
+  daemon: Daemon,
+  victim: 'listener' | 'processor' | 'primary',
+  pick: Random['pick'],
+): Promise<void> {
+  if (victim === 'primary') {
+    const exited = daemon.exited()
+    killQuietly(daemon.pid)
+    await exited
+    await daemon.launch()
+    return
+  }
+  const status = await daemon.until((now) => now.roles.some(({ role }) => role === victim))
+  const { pid } = pick(status.roles.filter(({ role }) => role === victim))
+  killQuietly(pid)
+  await until(async () => !(await childrenOf(daemon.pid)).includes(pid), 'the killed process to go')
+}
+
+/** Waits until so many further bodies are acknowledged. */
+export async function untilAcked(clients: readonly Client[], further: number): Promise<void> {
+  const acked = () => clients.reduce((sum, client) => sum + client.acked, 0)
+  const target = acked() + further
+  await until(() => acked() >= target, `${further} further acks`)
+}
+
+/** Every client's events are counted exactly as often as they were acknowledged: once each. */
+export async function assertCounted(daemon: Daemon, clients: readonly Client[]): Promise<void> {
+  const acked = clients.reduce((sum, client) => sum + client.ackedEvents, 0)
+  const status = await daemon.processed(acked)
+  assert.equal(status.processed.events, acked, 'events counted and events acked')
+  assert.equal(status.processed.damaged.events, 0)
+  for (const client of clients) {
+    const { rows } = await daemon.get(`/v1/measures/by-subject?merge=true&key=${client.name}`)
+    assert.equal(rows.length, 1)
+    assert.equal(rows[0].count, client.ackedEvents, `${client.name}: events`)
+    assert.equal(rows[0].sum, client.ackedSum, `${client.name}: the sum of their numbers`)
+  }
+  const bodies = clients.reduce((sum, client) => sum + client.acked, 0)
+  console.log(`# acked ${acked} events in ${bodies} bodies`)
+}
+
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const deadline = Date.now() + 60_000
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`waited 60 s for ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}

@@ -2,7 +2,7 @@
 // and its successor has the same name, so that what a broker gave to the name is given back without waiting.
 
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { tryLock } from './lock.ts'
 
@@ -38,12 +38,18 @@ export async function takeSeat(dataDir: string, seats: number, patienceMs: numbe
 /** What tells this data directory from others. */
 async function identity(dataDir: string): Promise<string> {
   const file = join(dataDir, 'id')
-  await writeFile(file, randomBytes(6).toString('hex'), { flag: 'wx' }).catch((error) => {
-    if (error.code !== 'EEXIST') throw error
-  })
   for (;;) {
-    const id = await readFile(file, 'utf8')
-    if (id.length === 12) return id
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS)) // whoever made it is writing it
+    const id = await readFile(file, 'utf8').catch(() => undefined)
+    if (id !== undefined && /^[0-9a-f]{12}$/.test(id)) return id
+    // Whole and on disk before it has its name: no power cut leaves an empty one. Of several processes one wins.
+    const made = `${file}.${randomBytes(6).toString('hex')}`
+    await writeFile(made, randomBytes(6).toString('hex'), { flush: true })
+    if (id === undefined) await link(made, file).catch(ignoreExisting)
+    else await rename(made, file)
+    await rm(made, { force: true })
   }
+}
+
+function ignoreExisting(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EEXIST') throw error
 }

@@ -74,5 +74,8 @@ export function identity({ name, where, by, value, window, quantiles }: Measure)
 
 /** 32 bits of the SHA-256 of what a measure is. */
 export function idOf(measure: Measure): number {
-  return createHash('sha256').update(JSON.stringify(identity(measure))).digest().readUInt32BE()
+  return createHash('sha256')
+    .update(JSON.stringify(identity(measure)))
+    .digest()
+    .readUInt32BE()
 }

@@ -1,7 +1,7 @@
 // Questions to the results store, answered as the HTTP routes answer them.
 
-import { nearest } from '../config/nearest.ts'
 import type { Measure } from '../config/config.ts'
+import { nearest } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
 import { QUERY_ROWS_DEFAULT, QUERY_ROWS_MAX } from '../limits.ts'
 import type { Entry } from './catalogue.ts'
@@ -26,6 +26,7 @@ export interface Queried {
   measures(): Entry[]
   snapshot(): Snapshot
 }
+
 import { Top } from './top.ts'
 
 /** Bounds of windows' starts in Unix milliseconds: from <= start < to. A window of `all` starts at 0. */

@@ -82,11 +82,7 @@ interface Opened {
  * Opens the store of a partition below `dir`. With `readOnly` it may not exist yet: it then reads as empty until an owner has made
  * it (`present` tells). Throws StoreError where it is damaged or of another version.
  */
-export async function openStore(
-  dir: string,
-  partition: number,
-  options: StoreOptions = {},
-): Promise<Store> {
+export async function openStore(dir: string, partition: number, options: StoreOptions = {}): Promise<Store> {
   if (existsSync(join(dir, FOLDER, 'data.mdb'))) {
     throw new StoreError(`${join(dir, FOLDER)} was made by an earlier version: start with another dataDir`)
   }

@@ -30,3 +30,11 @@ test('two data directories never share a name', async (t) => {
   assert.notEqual(seats[0].name, seats[1].name)
   await Promise.all(seats.map((seat) => seat.leave()))
 })
+
+test('processors that start at once agree on the name of their data directory', async (t) => {
+  const folder = await temporaryFolder(t)
+  const seats = await Promise.all(Array.from({ length: 4 }, () => takeSeat(folder, 4, 5_000)))
+  assert.equal(new Set(seats.map(({ name }) => name.split('-')[0])).size, 1)
+  assert.deepEqual(seats.map(({ number }) => number).sort(), [0, 1, 2, 3])
+  await Promise.all(seats.map((seat) => seat.leave()))
+})

@@ -106,7 +106,10 @@ async function setUp(t: TestContext) {
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const store = await openStore(path, partition, { measures })
     atEnd(t, () => store.close())
-    await put(store, all.filter((_, i) => i % PARTITIONS === partition))
+    await put(
+      store,
+      all.filter((_, i) => i % PARTITIONS === partition),
+    )
     owned.set(partition, store)
   }
   const stores = await openStores(path, PARTITIONS, owned)
@@ -177,6 +180,9 @@ test('fewer partitions than there are results of is refused: they would be left 
   const store = await openStore(dir, 3)
   atEnd(t, () => store.close())
   checkPartitions(dir, 4)
-  assert.throws(() => checkPartitions(dir, 3), /results of 4 partitions, and log.partitions is 3: it can be raised/)
+  assert.throws(
+    () => checkPartitions(dir, 3),
+    /results of 4 partitions, and log.partitions is 3: it can be raised/,
+  )
   checkPartitions(folder(t), 1)
 })

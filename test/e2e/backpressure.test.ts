@@ -44,7 +44,8 @@ for (const kind of kinds) {
     assert.equal(full!.status, 429)
     assert.equal(full!.headers.get('retry-after'), '1')
     assert.equal(((await full!.json()) as { code: string }).code, 'backlog-full')
-    assert.ok(accepted * body.length > 32 * 2 ** 20, `${accepted} bodies fitted`)
+    // One listener may have had them all: half of the budget is for what waits, and a half of that for each listener.
+    assert.ok(accepted * body.length > 24 * 2 ** 20, `${accepted} bodies fitted`)
     // The other listener may have some room left in its chunk; then nothing is taken any more.
     for (let refused = 0; refused < 50; refused++) {
       if ((await daemon.post(body)).status !== 202) continue

@@ -152,6 +152,10 @@ export const FOLD_ROWS_KEPT_MAX = 65_536
 
 // --- The ledger ---------------------------------------------------------------------------------------
 
+/** How long the segments of a broker's writer are remembered at least, milliseconds, however short maxAge is. */
+export const WRITER_MS_MIN = 3_600_000
+/** How long it is remembered how far a writer came that has written nothing since, milliseconds. */
+export const PROGRESS_MS_MAX = 30 * 86_400_000
 /** Producers remembered; past it the one idle for longest is forgotten. */
 export const PRODUCERS_MAX = 100_000
 /** Intervals remembered for one producer, twice over (ledger.ts): bounds a producer that sends random sequences. */

@@ -110,7 +110,8 @@ function explain(error: unknown): never {
   throw error
 }
 
-function agree({ total }: ReconcileReport): boolean {
+function agree({ total, unread }: ReconcileReport): boolean {
+  if (unread.length > 0) return false
   return kinds.every(
     (kind) => lackedByOther(total[kind]).segments === 0 && total[kind].different.segments === 0,
   )

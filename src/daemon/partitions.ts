@@ -14,7 +14,8 @@ export interface Work {
 }
 
 export interface PartitionsParts {
-  open(partition: number): Promise<Work>
+  /** The signal is aborted when it is not wanted any more before it is open. */
+  open(partition: number, signal: AbortSignal): Promise<Work>
   /** True for the error of one whose partition has another owner now. */
   isFenced(error: Error): boolean
   logger: Logger
@@ -28,6 +29,9 @@ export class Partitions {
   readonly #working = new Map<number, Work>()
   /** Those that are being opened or closed. */
   readonly #tending = new Map<number, Promise<void>>()
+  readonly #opening = new Map<number, AbortController>()
+  /** Those that ended by themselves, and are still to be closed. */
+  readonly #over = new WeakSet<Work>()
   readonly #pausing = new Map<number, NodeJS.Timeout>()
   #failure: Error | undefined
 
@@ -55,31 +59,54 @@ export class Partitions {
     if (this.#failure !== undefined) throw this.#failure
   }
 
+  #isWanted(partition: number): boolean {
+    return this.#owned.has(partition) && !this.#pausing.has(partition)
+  }
+
   #tend(partition: number): void {
+    if (!this.#isWanted(partition)) this.#opening.get(partition)?.abort()
     if (this.#tending.has(partition)) return
     const tending = this.#bring(partition)
       .catch((error: Error) => this.#ended(partition, error))
-      .finally(() => this.#tending.delete(partition))
+      .finally(() => {
+        this.#tending.delete(partition)
+        // It may have been taken away, or have broken, a moment ago.
+        if (this.#failure === undefined && !this.#isAsWanted(partition)) this.#tend(partition)
+      })
     this.#tending.set(partition, tending)
   }
 
+  #isAsWanted(partition: number): boolean {
+    const work = this.#working.get(partition)
+    return this.#isWanted(partition) ? work !== undefined && !this.#over.has(work) : work === undefined
+  }
+
   async #bring(partition: number): Promise<void> {
-    for (;;) {
+    while (!this.#isAsWanted(partition)) {
       const work = this.#working.get(partition)
-      const wanted = this.#owned.has(partition) && !this.#pausing.has(partition)
-      if (wanted === (work !== undefined)) return
-      if (work !== undefined) {
-        this.#working.delete(partition)
-        await work.close()
+      if (work === undefined) {
+        await this.#open(partition)
         continue
       }
-      const opened = await this.#parts.open(partition)
-      this.#working.set(partition, opened)
-      opened.ended.catch(() => {
-        if (this.#working.get(partition) !== opened) return // it is being closed, which rejects as well
-        this.#working.delete(partition)
-        void opened.close().catch((failure: Error) => this.#ended(partition, failure))
+      this.#working.delete(partition)
+      await work.close() // rejects with what it broke of
+    }
+  }
+
+  async #open(partition: number): Promise<void> {
+    const opening = new AbortController()
+    this.#opening.set(partition, opening)
+    try {
+      const work = await this.#parts.open(partition, opening.signal)
+      this.#working.set(partition, work)
+      work.ended.catch(() => {
+        this.#over.add(work)
+        this.#tend(partition)
       })
+    } catch (error) {
+      if (!opening.signal.aborted) throw error
+    } finally {
+      this.#opening.delete(partition)
     }
   }
 

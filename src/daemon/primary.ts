@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { openAdmin } from '../api/admin.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DRAIN_MS_MAX } from '../limits.ts'
+import { brokersOf } from '../log/open.ts'
 import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
@@ -117,8 +118,11 @@ class Primary {
     const has = (role: Roles[number]) => this.#roles.includes(role)
     if (has('processor'))
       for (let i = 0; i < (this.#profiled ? 1 : processors); i++) this.#addSlot('processor')
-    await Promise.all(this.#slots.map((slot) => slot.untilReady()))
-    if (this.#draining) return
+    // Where there is a broker, events are taken also while none can be read.
+    if (this.#profiled || brokersOf(this.#config.log.kind).length === 0) {
+      await Promise.all(this.#slots.map((slot) => slot.untilReady()))
+      if (this.#draining) return
+    }
     if (has('ingest')) for (let i = 0; i < (this.#profiled ? 1 : listeners); i++) this.#addSlot('listener')
     if (has('gateway')) this.#addSlot('gateway')
     await Promise.all(this.#slots.map((slot) => slot.untilReady()))

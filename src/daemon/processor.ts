@@ -1,6 +1,6 @@
 // The role that counts: owns the results stores of its partitions and reads their log.
 
-import { openReader } from '../log/open.ts'
+import { openReader, type ReaderHooks } from '../log/open.ts'
 import { openPool, type Pool } from '../processor/pool.ts'
 import { Processor } from '../processor/processor.ts'
 import { Fenced, openStore, type Store } from '../results/store.ts'
@@ -23,7 +23,7 @@ export async function processor(parts: RoleParts): Promise<Role> {
   const stop = new AbortController()
   let draining = false
   const partitions = new Partitions({
-    open: (partition) => openPartition(parts, partition, pool),
+    open: (partition, signal) => openPartition(parts, partition, pool, signal),
     isFenced: (error) => error instanceof Fenced,
     logger,
     failed: (error) => {
@@ -59,7 +59,12 @@ export async function processor(parts: RoleParts): Promise<Role> {
   }
 }
 
-async function openPartition({ config, logger }: RoleParts, partition: number, pool: Pool): Promise<Work> {
+async function openPartition(
+  { config, logger }: RoleParts,
+  partition: number,
+  pool: Pool,
+  signal: AbortSignal,
+): Promise<Work> {
   const store = await openStore(config.dataDir, partition, {
     measures: config.measures,
     onNote: (note: string) => logger.warn({ partition }, note),
@@ -71,7 +76,7 @@ async function openPartition({ config, logger }: RoleParts, partition: number, p
   }
   try {
     const epoch = await store.takeOwnership()
-    const reader = await openReader(config, partition, {
+    const hooks: ReaderHooks = {
       ...brokerLines(logger),
       onDamage(damage) {
         processor.damaged(damage.events)
@@ -88,8 +93,9 @@ async function openPartition({ config, logger }: RoleParts, partition: number, p
           `a segment is in ${broker} only, which is not read: run millrace reconcile`,
         ),
       onWalked: (lane, next) => processor.walked(lane, next),
-      counted: (writer, sequence) => processor.hasCounted(writer, sequence),
-    })
+      counted: (writer, sequence, receivedAt) => processor.hasCounted(writer, sequence, receivedAt),
+    }
+    const reader = await openReader(config, partition, hooks, signal)
     const processor = new Processor({ config, reader, store, epoch, pool, logger })
     const stop = new AbortController()
     const ended = processor.run(stop.signal)

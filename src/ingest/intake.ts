@@ -3,8 +3,8 @@
 // A body is taken whole or not at all. With one partition a segment is the whole; with several, the parts of a body
 // become durable one by one, so:
 // - a body whose partition is known to refuse is refused before any part of it is taken;
-// - where one part is durable and another is refused, that part is tried again, for as long as a client may be kept
-//   waiting; then the answer is `unconfirmed`, never one that says that nothing is left behind.
+// - where one part is durable and another is surely not in the log, that part is tried again, for as long as a client
+//   may be kept waiting; then the answer is `unconfirmed`, never one that says that nothing is left behind.
 
 import { Problem } from '../errors.ts'
 import { CONFIRM_MS_MAX } from '../limits.ts'
@@ -130,9 +130,11 @@ class Parts {
       this.#waiting.durable()
       return
     }
-    const { problem } = refused[0]
-    const isLeft = this.#durable > 0 || refused.some((one) => one.problem.code === 'unconfirmed')
-    if (!isLeft || performance.now() > this.#deadline) {
+    const unsure = refused.find((one) => one.problem.code === 'unconfirmed')
+    const { problem } = unsure ?? refused[0]
+    const isLeft = this.#durable > 0 || unsure !== undefined
+    // One that may be in the log is not sent again: it would be another segment, and be counted too.
+    if (!isLeft || unsure !== undefined || performance.now() > this.#deadline) {
       this.#done()
       this.#waiting.refused(isLeft ? unconfirmed(problem) : problem)
       return

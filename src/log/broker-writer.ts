@@ -1,6 +1,7 @@
 // One listener's lane of one partition in a broker: gives segments their identity, hands them to the publisher, and
 // keeps account of what waits to be processed, since a broker knows nothing of that.
 
+import { MESSAGE_HEADER_BYTES_MAX } from '../limits.ts'
 import { newWriter } from './embedded/writer.ts'
 import { LogFull, LogUnavailable, type LogWriter, type Written } from './log.ts'
 import type { Segment } from './segment.ts'
@@ -68,8 +69,7 @@ export class BrokerWriter implements LogWriter {
         this.#inFlight.delete(publishing)
       },
       (error: Error) => {
-        this.#waitingBytes -= waiting.bytes
-        waiting.bytes = 0
+        this.#refused(waiting)
         this.#inFlight.delete(publishing)
         throw error
       },
@@ -89,13 +89,21 @@ export class BrokerWriter implements LogWriter {
   }
 
   #stamp(segment: Segment): Waiting {
-    const waiting = { sequence: this.#sequence, bytes: segment.bytes.length }
+    const waiting = { sequence: this.#sequence, bytes: segment.bytes.length + MESSAGE_HEADER_BYTES_MAX }
     segment.stamp(this.writer, this.#sequence++, this.#events, this.#bodies)
     this.#events += segment.events
     this.#bodies += segment.bodies
     this.#waiting.push(waiting)
     this.#waitingBytes += waiting.bytes
     return waiting
+  }
+
+  /** Does not wait, and takes no room among those that do. */
+  #refused(waiting: Waiting): void {
+    this.#waitingBytes -= waiting.bytes
+    waiting.bytes = 0
+    const all = this.#waiting
+    while (all.length > this.#first && all[all.length - 1].bytes === 0) all.pop()
   }
 
   #full(bytes: number): LogFull | undefined {
@@ -116,7 +124,11 @@ export class BrokerWriter implements LogWriter {
     const committed = this.#parts.committed(this.writer)
     const waiting = this.#waiting
     let first = this.#first
-    for (; first < waiting.length && waiting[first].sequence < committed; first++) {
+    for (
+      ;
+      first < waiting.length && (waiting[first].sequence < committed || waiting[first].bytes === 0);
+      first++
+    ) {
       this.#waitingBytes -= waiting[first].bytes
     }
     this.#first = first

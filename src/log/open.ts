@@ -8,7 +8,7 @@ import { backlogBytesMax, segmentBytesMax } from '../config/log-size.ts'
 import { BROKER_START_MS_MAX } from '../limits.ts'
 import type { BrokerHooks, BrokerReader, Publisher } from './broker.ts'
 import { BrokerWriter, type Publishing } from './broker-writer.ts'
-import { ComingPublisher } from './dual/coming.ts'
+import { ComingPublisher, ComingReader } from './dual/coming.ts'
 import { DualPublisher, type Missing } from './dual/publisher.ts'
 import { DualReader } from './dual/reader.ts'
 import { sizeOf } from './embedded/files.ts'
@@ -147,22 +147,28 @@ export interface ReaderHooks extends BrokerEvents {
   /** Of a dual log: all of this lane below `next` is counted, though it is not the one that is consumed. */
   onWalked(lane: string, next: number): void
   /** True when a segment is counted and that is on disk; asked by the dual log. */
-  counted(writer: string, sequence: number): boolean
+  counted(writer: string, sequence: number, receivedAt: number): boolean
 }
 
-/** Opens one partition for reading. */
-export async function openReader(config: Config, partition: number, hooks: ReaderHooks): Promise<LogReader> {
+/** Opens one partition for reading. Waits for a broker until the signal is aborted, and rejects then. */
+export async function openReader(
+  config: Config,
+  partition: number,
+  hooks: ReaderHooks,
+  signal?: AbortSignal,
+): Promise<LogReader> {
   const { kind } = config.log
   if (kind === 'embedded' || kind === 'memory') return openLocalReader(config, partition, hooks)
-  const [first, second] = await Promise.all(
-    brokersOf(kind).map((broker) => {
-      return openBrokerReader(broker, config, partition, brokerHooks(broker, hooks))
-    }),
-  )
-  if (second === undefined) return first
+  const open = (broker: BrokerName, until?: AbortSignal) =>
+    openBrokerReader(broker, config, partition, brokerHooks(broker, hooks), until)
+  if (kind !== 'dual') return open(kind, signal)
+  // One of the two may be away, for as long as it likes: each is opened when it is there.
+  const [jetstream, kafka] = brokersOf(kind).map((broker) => {
+    return new ComingReader(broker, (until) => open(broker, until))
+  })
   return new DualReader({
-    jetstream: first,
-    kafka: second,
+    jetstream,
+    kafka,
     consume: config.log.dual.consume,
     maxBytes: config.log.retention.maxBytes / config.log.partitions,
     counted: hooks.counted,
@@ -175,9 +181,10 @@ export function openBrokerReader(
   config: Config,
   partition: number,
   hooks: BrokerHooks,
+  signal?: AbortSignal,
 ): Promise<BrokerReader> {
-  const open = broker === 'jetstream' ? openJetStreamReader : openKafkaReader
-  return open(config, partition, hooks)
+  if (broker === 'jetstream') return openJetStreamReader(config, partition, hooks, signal)
+  return openKafkaReader(config, partition, hooks, signal === undefined ? {} : { signal })
 }
 
 export function brokerHooks(

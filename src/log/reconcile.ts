@@ -85,7 +85,7 @@ export interface ReconcileReport {
   differences: Difference[]
 }
 
-export type Counted = (writer: string, sequence: number) => boolean
+export type Counted = (writer: string, sequence: number, receivedAt: number) => boolean
 
 export interface ReconcileParts {
   partitions: number
@@ -331,7 +331,7 @@ class Partition {
       if (identities === undefined || i < 0 || identities.state(i) !== State.alone) continue
       identities.setState(i, State.settled)
       one.alone--
-      const isCounted = counted(writer, sequence)
+      const isCounted = counted(writer, sequence, receivedAt)
       if (isCounted && other.oldest !== undefined && receivedAt < other.oldest) {
         count(one.report.trimmed, events)
         continue
@@ -363,7 +363,8 @@ class Partition {
     if (side.alone === 0) return
     forEach(side, (identities, i, writer) => {
       if (identities.state(i) !== State.alone) return
-      const isCounted = counted(writer, identities.sequence(i))
+      // What was trimmed was committed: where the ledger has forgotten it, it is as old as that.
+      const isCounted = counted(writer, identities.sequence(i), 0)
       count(side.report[isCounted ? 'trimmed' : 'missing'], identities.events(i))
     })
   }

@@ -51,12 +51,14 @@ export class Batch {
       return
     }
     this.lastReceivedAt = Math.max(this.lastReceivedAt, receivedAt)
-    this.writers.set(writer, {
-      sequence: sequence + 1,
-      events: segment.priorEvents + events,
-      bodies: segment.priorBodies + bodies,
-      receivedAt,
-    })
+    if ((this.writers.get(writer)?.sequence ?? 0) <= sequence) {
+      this.writers.set(writer, {
+        sequence: sequence + 1,
+        events: segment.priorEvents + events,
+        bodies: segment.priorBodies + bodies,
+        receivedAt,
+      })
+    }
     const { frames } = segment
     if (!segment.hasProducers) {
       this.#copy(frames, receivedAt)

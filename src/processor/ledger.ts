@@ -16,7 +16,7 @@ import { LEDGER_INTERVALS_MAX, PRODUCER_INTERVALS_MAX, PRODUCERS_MAX } from '../
 import { IntervalSet } from './intervals.ts'
 
 /** The key of the horizon; those of others have a colon behind one letter. */
-const HORIZON = 'horizon'
+export const HORIZON = 'horizon'
 
 /** Of its bounds, when it has outgrown them. */
 const FORGET_DOWN_TO = 0.9
@@ -50,6 +50,8 @@ export class Ledger {
   /** Unix milliseconds: writers whose newest segment was received before it may have been forgotten. */
   #horizon = 0
   #horizonMoved = false
+  /** Segments that were taken for old copies because of it. */
+  behindHorizon = 0
   readonly #producers = new Map<string, Counted>()
   /** Intervals that all producers hold together. */
   #intervals = 0
@@ -81,16 +83,20 @@ export class Ledger {
 
   /** True when this segment is new; it is then claimed. `receivedAt`: Unix milliseconds. */
   claimSegment(writer: string, sequence: number, receivedAt: number, claims: Claims): boolean {
-    if (receivedAt < this.#horizon && !this.#writers.has(writer)) return false
+    if (receivedAt < this.#horizon && !this.#writers.has(writer)) {
+      this.behindHorizon++
+      return false
+    }
     if (!claim(entry(this.#writers, writer), sequence)) return false
     claims.writers.push(writer)
     claims.writerSequences.push(sequence)
     return true
   }
 
-  /** True when the effects of a segment are in some commit. */
-  hasCounted(writer: string, sequence: number): boolean {
-    return this.#writers.get(writer)?.recent.has(sequence) ?? false
+  /** True when the effects of a segment are in some commit, or it counts as an old copy. */
+  hasCounted(writer: string, sequence: number, receivedAt: number): boolean {
+    const counted = this.#writers.get(writer)
+    return counted === undefined ? receivedAt < this.#horizon : counted.recent.has(sequence)
   }
 
   /** True when this body is new; it is then claimed. `now`: Unix milliseconds. */

@@ -10,9 +10,11 @@ import { statfs } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
 import {
   COMMIT_INTERVAL_MS_MIN,
+  PROGRESS_MS_MAX,
   STORE_FREE_BYTES_MIN,
   TASK_BYTES_TARGET,
   UNCOMMITTED_TASKS_MAX,
+  WRITER_MS_MIN,
 } from '../limits.ts'
 import type { LogReader, Position } from '../log/log.ts'
 import {
@@ -41,6 +43,10 @@ const SPACE_INTERVAL_MS = 250
 /** Kinds of log whose writers have no end that could be seen: they are forgotten when they are this many maxAge old. */
 const endless: ReadonlySet<string> = new Set(['jetstream', 'kafka', 'dual'])
 const WRITER_AGES = 2
+
+function writerAgeMax({ log }: Config): number {
+  return Math.max(WRITER_AGES * log.retention.maxAge, WRITER_MS_MIN)
+}
 
 export interface ProcessorParts {
   config: Config
@@ -118,8 +124,8 @@ export class Processor {
   }
 
   /** True when a segment of the log is counted. */
-  hasCounted(writer: string, sequence: number): boolean {
-    return this.#ledger.hasCounted(writer, sequence)
+  hasCounted(writer: string, sequence: number, receivedAt: number): boolean {
+    return this.#ledger.hasCounted(writer, sequence, receivedAt)
   }
 
   /** All of a lane below `next` is counted, though it was read elsewhere: its position moves with the next commit. */
@@ -225,6 +231,7 @@ export class Processor {
     this.#merged.letGo()
     this.#committed = new Map(this.#positions)
     this.#commits++
+    this.#tellOldCopies()
     this.#committing = false
     void this.#flush()
     if (this.#uncommitted.length > 0) this.#commitSoon()
@@ -290,10 +297,24 @@ export class Processor {
     this.#ledger.forgetProducers(now - config.ledger.producerIdle)
     if (!endless.has(reader.kind)) return []
     // By the time of what was read, not by the clock: a backlog may be as old as it likes.
-    const horizon = this.#counters.lastReceivedAt - WRITER_AGES * config.log.retention.maxAge
+    const newest = Math.min(this.#counters.lastReceivedAt, now) // a listener's clock may have been wrong
+    const horizon = newest - writerAgeMax(config)
     const old = [...this.#writers].filter(([, { receivedAt }]) => receivedAt < horizon)
     if (old.length > 0) this.#ledger.raiseHorizon(horizon)
-    return old.map(([writer]) => writer)
+    for (const [writer] of old) this.#ledger.forgetWriter(writer)
+    // How far it came stays for longer: its listener may be idle and alive.
+    return old.filter(([, { receivedAt }]) => receivedAt < newest - PROGRESS_MS_MAX).map(([writer]) => writer)
+  }
+
+  /** Once for each run of commits that met some: what was received so long ago should have been read long ago. */
+  #tellOldCopies(): void {
+    const { behindHorizon } = this.#ledger
+    if (behindHorizon === 0) return
+    this.#ledger.behindHorizon = 0
+    this.#parts.logger.error(
+      { segments: behindHorizon },
+      'segments from before all that the ledger remembers were taken for old copies: check the clocks of the listeners',
+    )
   }
 
   /** Waits while the disk is too full to write the store. */

@@ -74,6 +74,26 @@ test('a partition that another has taken is closed, and opened again after a whi
   await partitions.close()
 })
 
+test('a partition that is gone before it is open is given up at once', async () => {
+  const aborted: number[] = []
+  const partitions = new Partitions({
+    open: (partition, signal) =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => {
+          aborted.push(partition)
+          reject(new Error('the broker was not reached'))
+        })
+      }),
+    isFenced: () => false,
+    logger: pino({ level: 'silent' }),
+    failed: (error) => assert.fail(error),
+  })
+  partitions.own(new Set([3]))
+  partitions.own(new Set())
+  await partitions.close()
+  assert.deepEqual(aborted, [3])
+})
+
 test('any other failure is told, and ends in the failure of close', async () => {
   const { partitions, failures, breaking } = setUp()
   partitions.own(new Set([0]))

@@ -113,12 +113,11 @@ test('a body for a partition that refuses is refused before any part is taken', 
   assert.equal(await first.answered, 'durable')
 })
 
-test('one part that may be in the log makes the whole body unconfirmed, never refused', async (t) => {
+test('a part that is refused for too long beside a durable one makes the whole unconfirmed', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   let now = 0
   t.mock.method(performance, 'now', () => now)
   const lanes = lanesOf(2)
-  lanes[0].refuse = () => new LogUnconfirmed('who knows')
   lanes[1].refuse = () => new LogFull('full')
   const { waiting, answered } = answer()
   openIntake(lanes).add(frame(...events), events.length, '', 0, '', waiting)
@@ -126,6 +125,19 @@ test('one part that may be in the log makes the whole body unconfirmed, never re
   now = 1e6
   t.mock.timers.tick(1000)
   assert.equal(await answered, 'unconfirmed')
+})
+
+test('a part that may be in the log is not sent again: its copy would be counted too', async () => {
+  const lanes = lanesOf(4)
+  let sent = 0
+  lanes[1].refuse = () => {
+    sent++
+    return new LogUnconfirmed('who knows')
+  }
+  const { waiting, answered } = answer()
+  openIntake(lanes).add(frame(...events), events.length, '', 0, '', waiting)
+  assert.equal(await answered, 'unconfirmed')
+  assert.equal(sent, 1)
 })
 
 test('drained resolves when bodies in parts have their answers too', async () => {

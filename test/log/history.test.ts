@@ -36,6 +36,33 @@ test('what is not committed stays, however much and old it is', () => {
   assert.equal(history.trimTo(7, 10 * MAX_AGE), 7)
 })
 
+test('what was held at the start counts as if it were as large as what is read, and goes first', () => {
+  const history = new History({ maxBytes: MAX_BYTES, maxAge: MAX_AGE })
+  history.begin(100, 164, 64, 0)
+  assert.equal(history.trimTo(164, 0), undefined, 'nothing is known of its size yet')
+  history.read(165, 10, 0)
+  const first = history.trimTo(165, 0)! // 640 and 10 bytes, of which 500 may stay
+  assert.ok(first >= 115 && first <= 117, `${first}`)
+  for (let next = 166; next <= 200; next++) history.read(next, 10, 0)
+  assert.ok(history.trimTo(200, 0)! >= 149)
+  assert.equal(history.trimTo(200, 2 * MAX_AGE), 200)
+})
+
+test('restart after restart, what is held stays within half of the budget and a little', () => {
+  let first = 0
+  let next = 0
+  for (let restart = 0; restart < 20; restart++) {
+    const history = new History({ maxBytes: MAX_BYTES, maxAge: MAX_AGE })
+    history.begin(first, next, next - first, restart)
+    for (let segment = 0; segment < 30; segment++) {
+      next++
+      history.read(next, 10, restart)
+      first = history.trimTo(next, restart) ?? first
+      assert.ok((next - first) * 10 <= MAX_BYTES / 2 + 40, `${next - first} segments of 10 bytes`)
+    }
+  }
+})
+
 test('it never trims past the committed, and keeps half of the budget and little more', () => {
   const segment = fc.record({
     bytes: fc.integer({ min: 1, max: 400 }),

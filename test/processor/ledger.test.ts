@@ -124,6 +124,8 @@ test('a writer that was forgotten behind the horizon is not counted again, and n
   ledger.count([new Claims()], stored)
   for (const later of [ledger, new Ledger(stored.entries)]) {
     assert.equal(later.claimSegment('old', 0, 1000, new Claims()), false, 'an old copy')
+    assert.equal(later.behindHorizon, 1)
+    assert.equal(later.hasCounted('old', 0, 1000), true)
     assert.equal(later.claimSegment('busy', 1, 1000, new Claims()), true, 'a writer that is known')
     assert.equal(later.claimSegment('new', 0, 5000, new Claims()), true, 'received since')
   }
@@ -133,9 +135,9 @@ test('what is counted is told, what is only claimed is not', () => {
   const ledger = new Ledger()
   const claims = new Claims()
   ledger.claimSegment('w', 3, 1, claims)
-  assert.equal(ledger.hasCounted('w', 3), false)
+  assert.equal(ledger.hasCounted('w', 3, 1), false)
   ledger.count([claims], new Stored())
-  assert.equal(ledger.hasCounted('w', 3), true)
-  assert.equal(ledger.hasCounted('w', 4), false)
-  assert.equal(ledger.hasCounted('other', 3), false)
+  assert.equal(ledger.hasCounted('w', 3, 1), true)
+  assert.equal(ledger.hasCounted('w', 4, 1), false)
+  assert.equal(ledger.hasCounted('other', 3, 1), false)
 })

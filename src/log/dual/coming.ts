@@ -1,12 +1,14 @@
-// A broker that was not reached yet: away until it is. For a dual log whose other broker is there.
+// A broker that was not reached yet: away, or without anything to read, until it is. For a dual log whose other broker
+// is there.
 
-import type { Publisher } from '../broker.ts'
-import { LogUnavailable } from '../log.ts'
+import type { BrokerReader, Publisher } from '../broker.ts'
+import { type LogEntry, LogUnavailable, type Position } from '../log.ts'
 import type { Segment } from '../segment.ts'
 
 export class ComingPublisher implements Publisher {
   readonly kind: Publisher['kind']
   #publisher: Publisher | undefined
+  #failure: Error | undefined
   #closed = false
 
   /** Whoever made the promise looks after its rejection. */
@@ -17,16 +19,19 @@ export class ComingPublisher implements Publisher {
         this.#publisher = publisher
         if (this.#closed) void publisher.close()
       },
-      () => {},
+      (error: Error) => {
+        this.#failure = error
+      },
     )
   }
 
   get away(): string | undefined {
-    return this.#publisher === undefined ? `${this.kind} was not reached yet` : this.#publisher.away
+    if (this.#publisher !== undefined) return this.#publisher.away
+    return this.#failure?.message ?? `${this.kind} was not reached yet`
   }
 
   async publish(partition: number, segment: Segment): Promise<void> {
-    if (this.#publisher === undefined) throw new LogUnavailable(`${this.kind} was not reached yet`)
+    if (this.#publisher === undefined) throw new LogUnavailable(this.away)
     return this.#publisher.publish(partition, segment)
   }
 
@@ -34,4 +39,57 @@ export class ComingPublisher implements Publisher {
     this.#closed = true
     await this.#publisher?.close()
   }
+}
+
+export class ComingReader implements BrokerReader {
+  readonly kind: BrokerReader['kind']
+  readonly #opening: Promise<BrokerReader>
+  readonly #closing = new AbortController()
+  #reader: BrokerReader | undefined
+
+  /** `open` rejects when its signal is aborted. */
+  constructor(kind: BrokerReader['kind'], open: (signal: AbortSignal) => Promise<BrokerReader>) {
+    this.kind = kind
+    this.#opening = open(this.#closing.signal)
+    this.#opening.then(
+      (reader) => {
+        this.#reader = reader
+      },
+      () => {}, // told to whoever reads
+    )
+  }
+
+  async *read(from: Position, signal: AbortSignal): AsyncGenerator<LogEntry> {
+    const reader = await Promise.race([this.#opening, aborted(signal)])
+    if (reader !== undefined) yield* reader.read(from, signal)
+  }
+
+  committed(position: Position): void {
+    this.#reader?.committed(position)
+  }
+
+  finished(): string[] {
+    return this.#reader?.finished() ?? []
+  }
+
+  async lane(): Promise<string> {
+    return (await this.#opening).lane()
+  }
+
+  async bounds(): Promise<{ first: number; next: number }> {
+    return (await this.#opening).bounds()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    const reader = await this.#opening.catch(() => undefined)
+    await reader?.close()
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined)
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true })
+  })
 }

@@ -15,7 +15,7 @@ export interface DualReaderParts {
   /** Bytes that this partition may take in each log: its share of `log.retention.maxBytes`. */
   maxBytes: number
   /** Whether the effects of this segment are durable: counted, committed and flushed. */
-  counted(writer: string, sequence: number): boolean
+  counted(writer: string, sequence: number, receivedAt: number): boolean
   hooks: WalkHooks
 }
 
@@ -63,7 +63,7 @@ export class DualReader implements LogReader {
   ): AsyncGenerator<LogEntry> {
     const { jetstream, kafka, maxBytes, counted, hooks } = this.#parts
     const [main, other] = consume === 'jetstream' ? [jetstream, kafka] : [kafka, jetstream]
-    const walk = new Walk({ reader: other, bytes: maxBytes * WALK_PART, counted, hooks })
+    const walk = new Walk({ reader: other, bytes: maxBytes * WALK_PART, counted, hooks }, from)
     const walking = walk.run(stop.signal)
     try {
       for await (const entry of main.read(from, stop.signal)) {

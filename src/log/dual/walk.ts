@@ -6,7 +6,7 @@
 
 import { OVERDUE_MS, WALK_INTERVAL_MS_MAX, WALK_SEGMENTS_PER_TURN } from '../../limits.ts'
 import type { BrokerReader } from '../broker.ts'
-import type { LogEntry } from '../log.ts'
+import type { LogEntry, Position } from '../log.ts'
 import type { Segment } from '../segment.ts'
 
 export interface WalkHooks {
@@ -22,7 +22,7 @@ export interface WalkParts {
   reader: BrokerReader
   /** It goes on when so many bytes were read from the other log. */
   bytes: number
-  counted(writer: string, sequence: number): boolean
+  counted(writer: string, sequence: number, receivedAt: number): boolean
   hooks: WalkHooks
 }
 
@@ -34,10 +34,12 @@ export class Walk {
   #newest = 0
   #wake: () => void = () => {}
   /** Where its lane stands: for a reading that begins anew. */
-  readonly #place = new Map<string, number>()
+  readonly #place: Map<string, number>
 
-  constructor(parts: WalkParts) {
+  /** `from`: where the lane stood when this process began. */
+  constructor(parts: WalkParts, from: Position) {
     this.#parts = parts
+    this.#place = new Map(from)
   }
 
   /** A segment was read from the other log. */
@@ -77,7 +79,7 @@ export class Walk {
   async #until({ segment }: LogEntry, signal: AbortSignal): Promise<void> {
     const { reader, counted, hooks } = this.#parts
     const { writer, sequence, receivedAt } = segment
-    for (let overdue = 0; !counted(writer, sequence); ) {
+    for (let overdue = 0; !counted(writer, sequence, receivedAt); ) {
       // Told when it is so for the second time: what was read a moment ago may be counted in the next one.
       if (this.#newest - receivedAt > OVERDUE_MS) overdue++
       if (overdue === 2) hooks.onOverdue(reader.kind, writer, sequence)

@@ -52,6 +52,7 @@ export class JetStreamLease implements Ownership {
   #members: string[] = []
   #changed: (owned: ReadonlySet<number>) => void = () => {}
   #wake: () => void = () => {}
+  #told = false
   #failures = 0
 
   private constructor(config: Config, member: string) {
@@ -135,6 +136,7 @@ export class JetStreamLease implements Ownership {
       await this.#giveUp(this.#owned.size - share)
       await this.#take(leases, share)
       this.#failures = 0
+      if (!this.#told) this.#tell() // also that there is nothing for us
       if (this.#link!.connection === connection) this.#link!.presence.back()
     } catch (error) {
       // Once is nothing: the next turn comes well before a lease ends.
@@ -215,6 +217,7 @@ export class JetStreamLease implements Ownership {
   }
 
   #tell(): void {
+    this.#told = true
     this.#changed(new Set(this.#owned.keys()))
   }
 

@@ -1,6 +1,7 @@
 // Reads one partition of the stream.
 
 import type { Config } from '../../config/config.ts'
+import { MESSAGE_HEADER_BYTES_MAX } from '../../limits.ts'
 import type { BrokerHooks, BrokerReader } from '../broker.ts'
 import { History } from '../history.ts'
 import { type LogEntry, LogUnavailable, type Position } from '../log.ts'
@@ -73,6 +74,7 @@ export class JetStreamReader implements BrokerReader {
   async *read(from: Position, signal: AbortSignal): AsyncGenerator<LogEntry> {
     const lane = laneOf(this.#stream)
     this.#history = this.#newHistory()
+    let begun = false
     const over = new AbortController() // also when the reading is left without an abort
     const end = AbortSignal.any([signal, over.signal, this.#closed.signal])
     const feed = new Feed(
@@ -98,7 +100,8 @@ export class JetStreamReader implements BrokerReader {
         const segment = this.#segmentOf(fetched, lane)
         if (segment === undefined) continue
         const next = fetched.at + 1
-        this.#history.read(next, fetched.bytes.length, performance.now())
+        if (!begun) begun = await this.#begin(fetched.at)
+        this.#history.read(next, fetched.bytes.length + MESSAGE_HEADER_BYTES_MAX, performance.now())
         yield { segment, lane, next }
       }
     } finally {
@@ -139,6 +142,18 @@ export class JetStreamReader implements BrokerReader {
     this.#closed.abort()
     await this.#trimmer.close()
     await this.#link.close()
+  }
+
+  /** Tells the history what was held before the first segment that is read. False where that cannot be known now. */
+  async #begin(at: number): Promise<boolean> {
+    try {
+      const { first } = await this.bounds()
+      const { partitions } = this.#config.log
+      this.#history.begin(first, at, Math.ceil((at - first) / partitions), performance.now())
+      return true
+    } catch {
+      return false // it is away: with the next one
+    }
   }
 
   /** The budget is the stream's, which the partitions share. */

@@ -394,7 +394,8 @@ function unconfirmed(message: string): LogUnconfirmed {
   return new LogUnconfirmed(message)
 }
 
+/** What is no answer of a broker is a fault of the client: the connection is made anew, as after a lost one. */
 function asFailure(error: unknown): KafkaFailure {
   if (error instanceof KafkaFailure) return error
-  throw error
+  return new KafkaFailure('away', `the client failed: ${(error as Error).message}`)
 }

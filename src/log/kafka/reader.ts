@@ -3,6 +3,7 @@
 // While the segments of one answer are handed out, the next answer is on its way, and no more: together they are what
 // is read ahead.
 
+import { MESSAGE_HEADER_BYTES_MAX } from '../../limits.ts'
 import type { BrokerHooks, BrokerReader } from '../broker.ts'
 import { History } from '../history.ts'
 import type { LogEntry, Position } from '../log.ts'
@@ -75,6 +76,7 @@ export class KafkaReader implements BrokerReader {
     const cluster = this.#parts.newCluster()
     const ended = AbortSignal.any([signal, this.#closing.signal])
     const end = () => cluster.close() // ends a fetch that waits
+    let begun = false
     ended.addEventListener('abort', end)
     try {
       let place = await this.#begin(from, ended)
@@ -101,7 +103,8 @@ export class KafkaReader implements BrokerReader {
           const segment = this.#segmentOf(place.lane, record)
           if (segment === undefined) continue
           if (ended.aborted) return
-          this.#history.read(place.at, segment.bytes.length, Date.now())
+          if (!begun) begun = await this.#beginHistory(record.offset)
+          this.#history.read(place.at, segment.bytes.length + MESSAGE_HEADER_BYTES_MAX, Date.now())
           yield { segment, lane: place.lane, next: place.at }
         }
         place.at = Math.max(place.at, fetched.next)
@@ -150,6 +153,17 @@ export class KafkaReader implements BrokerReader {
     const bytesMax = limits.fetchBytes / ANSWERS
     const request = { topic: cluster.topic, partition, offset, bytesMax, waitMs: limits.fetchWaitMs }
     return (await cluster.leader(partition)).fetch(request)
+  }
+
+  /** Tells the history what was held before the first segment that is read. False where that cannot be known now. */
+  async #beginHistory(at: number): Promise<boolean> {
+    try {
+      const { first } = await this.bounds()
+      this.#history.begin(first, at, at - first, Date.now())
+      return true
+    } catch {
+      return false // it is away: with the next one
+    }
   }
 
   /** Undefined where the reading ended before a broker was reached. */

@@ -7,10 +7,10 @@ import { startNats } from '../../../scripts/brokers/nats.ts'
 import type { Config } from '../../../src/config/config.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { BrokerHooks } from '../../../src/log/broker.ts'
-import { type Brokers, brokersOf } from '../../../src/log/dual/brokers.ts'
 import { DualPublisher } from '../../../src/log/dual/publisher.ts'
 import { DualReader } from '../../../src/log/dual/reader.ts'
-import { lackedByOther, reconcile } from '../../../src/log/reconcile.ts'
+import { openBrokerReader, openPublisher } from '../../../src/log/open.ts'
+import { lackedByOther, type ReconcileParts, reconcile } from '../../../src/log/reconcile.ts'
 import { atEnd } from '../../e2e/daemon.ts'
 import { eventually, Reading } from '../segments.ts'
 import { identityOf, stamped } from './fake-broker.ts'
@@ -45,8 +45,17 @@ async function servers(t: TestContext, partitions: number) {
 }
 
 /** Both ends of both logs, closed with the test. */
+type Brokers = Pick<ReconcileParts, 'openReader' | 'openPublisher'>
+
+function brokersOf(config: Config): Brokers {
+  return {
+    openReader: (kind, partition) => openBrokerReader(kind, config, partition, hooks),
+    openPublisher: (kind) => openPublisher(kind, config, hooks),
+  }
+}
+
 function opened(t: TestContext, config: Config): Brokers {
-  const brokers = brokersOf(config, () => hooks)
+  const brokers = brokersOf(config)
   const closing = <T extends { close(): Promise<void> }>(part: T): T => {
     atEnd(t, () => part.close())
     return part
@@ -59,7 +68,7 @@ function opened(t: TestContext, config: Config): Brokers {
 
 const compare = (config: Config, apply: boolean) =>
   reconcile({
-    ...brokersOf(config, () => hooks),
+    ...brokersOf(config),
     partitions: config.log.partitions,
     openLedger: async () => () => false,
     apply,
@@ -165,7 +174,7 @@ test("a copy that a broker's death interrupts is finished by another run", {
       jetstream.publish(0, stamped(1, n, { bytes: 4000, receivedAt: n })),
     ),
   )
-  const brokers = brokersOf(config, () => hooks)
+  const brokers = brokersOf(config)
   let sent = 0
   const interrupted = reconcile({
     ...brokers,

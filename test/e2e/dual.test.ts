@@ -7,7 +7,7 @@ import { stringify } from 'yaml'
 import type { ReconcileReport } from '../../src/log/reconcile.ts'
 import { Client } from './client.ts'
 import { assertCounted, until, untilAcked } from './counted.ts'
-import { Daemon, entry } from './daemon.ts'
+import { Daemon, entry, frame } from './daemon.ts'
 import { logOf, startBrokers } from './kinds.ts'
 import { random } from './random.ts'
 
@@ -124,6 +124,19 @@ test('any: one broker is away for a minute, is reconciled, and is read again: ex
   await relaunch({ ackWhen: 'any', consume: 'kafka' })
   await daemon.until(({ processed }) => processed.redelivered.events > 0)
   await assertCounted(daemon, clients)
+})
+
+test('any: a start while one broker is away goes on with the other one', async (t) => {
+  const brokers = await startBrokers(t, 'dual')
+  await brokers.nats!.kill()
+  const log = { ...logOf('dual', brokers), dual: { ackWhen: 'any', consume: 'kafka' } }
+  const daemon = await Daemon.start(t, { config: { log } })
+  assert.equal((await daemon.post(frame({ subject: 'a' }))).status, 202)
+  const status = await daemon.processed(1)
+  assert.ok(status.log.away!.jetstream.length > 0)
+  assert.deepEqual(status.log.missing, { jetstream: { segments: 1, events: 1 } })
+  await brokers.nats!.restart()
+  await daemon.until(({ log: { away } }) => away === undefined)
 })
 
 test('both: while one broker is away everything is refused, and nothing is left of it', async (t) => {

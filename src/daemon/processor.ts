@@ -83,10 +83,14 @@ async function openPartition(
         logger.error({ partition, ...damage }, 'a part of the log was damaged and has been set aside')
       },
       onError: (error) => logger.error({ partition, err: error }, 'reading the log failed'),
-      onLost: (lane, from, to) =>
-        logger.error({ partition, lane, from, to }, 'the broker does not hold these segments any more'),
-      onForeign: (lane, at, reason) =>
-        logger.error({ partition, lane, at, reason }, 'something in the log is no segment: skipped'),
+      onLost(lane, from, to) {
+        processor.lost(to - from)
+        logger.error({ partition, lane, from, to }, 'the broker does not hold these segments any more')
+      },
+      onForeign(lane, at, reason) {
+        processor.lost(1)
+        logger.error({ partition, lane, at, reason }, 'something in the log is no segment: skipped')
+      },
       onOverdue: (broker, writer, sequence) =>
         logger.error(
           { partition, broker, writer, sequence },

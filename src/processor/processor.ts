@@ -138,6 +138,11 @@ export class Processor {
     this.#counters.damagedEvents += events
   }
 
+  /** Segments that the broker could not give: a counter, as above. */
+  lost(segments: number): void {
+    this.#counters.lostSegments += segments
+  }
+
   #hasRoom(): boolean {
     return (
       this.#folding.length < this.#parts.pool.tasksMax && this.#uncommitted.length < UNCOMMITTED_TASKS_MAX

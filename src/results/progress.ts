@@ -25,6 +25,8 @@ export interface Counters {
   redeliveredEvents: number
   /** Events in records of the log that were damaged and set aside. */
   damagedEvents: number
+  /** Segments that a broker does not hold any more, or holds as something else, when they are asked for. */
+  lostSegments: number
   /** Unix milliseconds at which the newest committed segment was received. */
   lastReceivedAt: number
 }
@@ -49,6 +51,7 @@ const counterNames = [
   'duplicateBodies',
   'redeliveredEvents',
   'damagedEvents',
+  'lostSegments',
   'lastReceivedAt',
 ] as const
 

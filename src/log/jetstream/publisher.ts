@@ -203,7 +203,7 @@ export class JetStreamPublisher implements Publisher {
 
   #declined(sending: Sending, { kind, reason }: Exclude<Ack, { kind: 'stored' }>): void {
     const now = performance.now()
-    sending.open--
+    if (kind !== 'later') sending.open-- // of `later` nobody can say whether the segment is in the log
     if (kind === 'nobody') {
       if (this.#gone !== undefined && sending.open <= 0) this.#settle(sending, new LogUnavailable(this.#gone))
       else void this.#ask()

@@ -20,7 +20,8 @@ type Dual = { ackWhen: 'both' | 'any'; consume: 'jetstream' | 'kafka' | 'union' 
 async function setUp(t: TestContext, dual: Dual) {
   const { seed, pick } = random(t)
   const brokers = await startBrokers(t, 'dual')
-  const log = logOf('dual', brokers)
+  // Room for all that comes while the log that is read is away: it waits to be reconciled.
+  const log = logOf('dual', brokers, { retention: { maxBytes: '8GiB' } })
   const daemon = await Daemon.start(t, { config: { log: { ...log, dual } } })
   const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(daemon, `client-${i}`, seed + i))
   const sending = clients.map((client) => client.run())

@@ -396,7 +396,7 @@ class Partition {
     const abort = () => stop.abort()
     signal.addEventListener('abort', abort)
     if (signal.aborted) abort()
-    let place = 0
+    let place = Math.max(0, ...from.values())
     let waiting = true
     let quietMs = 0
     const look = async () => {

@@ -188,6 +188,15 @@ test('a recent segment that does not come in time is missing', async () => {
   assert.deepEqual(total.jetstream.missing, amount(1))
 })
 
+test('a log that is waited for past its end is not silent: it owes nothing', async () => {
+  const world = logs()
+  for (const kind of kinds) world[kind].store(0, stamped(1, 0, { receivedAt: now() }))
+  world.jetstream.store(0, stamped(1, 1, { receivedAt: now() }))
+  const { total, unread } = await run(world, { onTheWayMs: 600, quietMsMax: 100 })
+  assert.deepEqual(total.jetstream.missing, amount(1))
+  assert.deepEqual(unread, [])
+})
+
 test('segments past the noted ends are not looked at', async () => {
   const world = logs()
   world.jetstream.store(0, stamped(1, 0))

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict'
 import { after, type TestContext, test } from 'node:test'
 import { startKafka } from '../../../scripts/brokers/kafka.ts'
 import { CONFIRM_MS_MAX, KAFKA_BATCH_BYTES_MAX } from '../../../src/limits.ts'
-import type { BrokerReader } from '../../../src/log/broker.ts'
 import { Cluster } from '../../../src/log/kafka/cluster.ts'
 import { connectKafkajs } from '../../../src/log/kafka/kafkajs.ts'
 import { loadPlatformatic } from '../../../src/log/kafka/platformatic.ts'
@@ -18,8 +17,18 @@ import {
 } from '../../../src/log/kafka/protocol.ts'
 import { KafkaPublisher } from '../../../src/log/kafka/publisher.ts'
 import { atEnd } from '../../e2e/daemon.ts'
-import { eventually, Reading } from '../segments.ts'
-import { type ClientName, clients, configFor, Heard, names, outcome, readerFor, stamped } from './fixture.ts'
+import { Reading } from '../segments.ts'
+import {
+  type ClientName,
+  clients,
+  configFor,
+  Heard,
+  names,
+  outcome,
+  readerFor,
+  ready,
+  stamped,
+} from './fixture.ts'
 
 const kafka = await startKafka()
 after(() => kafka.stop())
@@ -166,15 +175,6 @@ async function between(t: TestContext, client: ClientName, faults: Fault[], boun
     return reading.names
   }
   return { publisher, sent, heard, read }
-}
-
-async function ready(reader: BrokerReader): Promise<void> {
-  await eventually(() =>
-    reader.bounds().then(
-      () => true,
-      () => false,
-    ),
-  )
 }
 
 function faulty(connection: KafkaConnection, faults: Fault[], sent: Sent[]): KafkaConnection {

@@ -9,7 +9,7 @@ import type { BrokerHooks, BrokerReader, Publisher } from '../../../src/log/brok
 import { type KafkaOptions, openKafkaPublisher, openKafkaReader } from '../../../src/log/kafka/open.ts'
 import type { Segment } from '../../../src/log/segment.ts'
 import { atEnd } from '../../e2e/daemon.ts'
-import { segment } from '../segments.ts'
+import { eventually, segment } from '../segments.ts'
 
 export const clients = ['kafkajs', 'platformatic'] as const
 export type ClientName = (typeof clients)[number]
@@ -141,4 +141,25 @@ export async function outcome(promise: Promise<void>): Promise<string> {
     () => 'kept',
     (error: Error) => error.name,
   )
+}
+
+/** Waits until the partition has a leader: a broker serves clients before that. */
+export async function ready(reader: BrokerReader): Promise<void> {
+  await eventually(() =>
+    reader.bounds().then(
+      () => true,
+      () => false,
+    ),
+  )
+}
+
+/** The sockets of this process that are open, with what has passed through each of them. */
+export function sockets(): Traffic[] {
+  const { _getActiveHandles } = process as unknown as { _getActiveHandles(): Partial<Traffic>[] }
+  return _getActiveHandles().filter((handle): handle is Traffic => 'bytesRead' in handle)
+}
+
+export interface Traffic {
+  bytesRead: number
+  bytesWritten: number
 }

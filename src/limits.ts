@@ -139,8 +139,20 @@ export const TASKS_PER_THREAD_MAX = 3
 export const TASKS_PER_PARTITION_MIN = 2
 /** Tasks merged and not yet committed, of each partition: bounds what a slow commit lets pile up. */
 export const UNCOMMITTED_TASKS_MAX = 64
-/** Least time from one commit's start to the next one's, milliseconds: under load many tasks share one commit. */
-export const COMMIT_INTERVAL_MS_MIN = 10
+/**
+ * Time from a commit's start to the next one's, milliseconds: so much for each row that it wrote, and at least this. A
+ * row costs about 0.002 ms of processor time: while the machine has time to spare results are to be seen soon, and
+ * commits may take half a core; when it has not, many events share one, and they take an eighth.
+ */
+export const COMMIT_ROW_MS_CALM = 0.004
+export const COMMIT_ROW_MS_BUSY = 0.016
+export const COMMIT_INTERVAL_MS_CALM = 2
+export const COMMIT_INTERVAL_MS_BUSY = 10
+export const COMMIT_INTERVAL_MS_MAX = 1000
+/** Of the machine's processor time, what is idle at least while it counts as having time to spare. */
+export const IDLE_SHARE_MIN = 0.1
+/** How often that is looked at, milliseconds. */
+export const IDLE_SAMPLE_MS = 250
 /** Free bytes on the store's file system below which commits wait; lower than the log's, which stops first. */
 export const STORE_FREE_BYTES_MIN = 32 * MiB
 /** Merged rows kept in memory between commits, before the least recent half is let go. */

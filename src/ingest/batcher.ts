@@ -80,6 +80,7 @@ export class Batcher {
     this.#log.append(segment).then(
       () => {
         this.#refusal = undefined
+        if (this.#log.givesBack) this.#builder.reuse(segment)
         this.#settled()
         for (let i = 0; i < waiting.length; i++) waiting[i].durable()
       },

@@ -13,6 +13,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 const PATH_BYTES_MAX = 107
 const REPORT_BYTES = 32
 const COMMITTED_BYTES = 8
+/** A reader is told no more often than this, milliseconds. */
+const NEWS_INTERVAL_MS = 1
 
 /** What a writer has made durable since it began. Everything below `sequence` is; the rest counts what that was. */
 export interface Durable {
@@ -115,6 +117,8 @@ export class SocketLinkServer implements LinkServer {
   #socket: Socket | undefined
   #reports: Newest | undefined
   #durable = NOTHING
+  #told = NOTHING
+  #telling: NodeJS.Timeout | undefined
 
   constructor(path: string) {
     this.#lane = new LaneSocket(path, (socket) => this.#connected(socket))
@@ -124,13 +128,25 @@ export class SocketLinkServer implements LinkServer {
     return this.#lane.listen()
   }
 
+  /** At once where the last news is old enough; a busy writer's reader is woken less often, and finds more. */
   publish(durable: Durable): void {
     this.#durable = durable
-    const { sequence, bytes, events, bodies } = durable
+    if (this.#telling !== undefined) return
+    this.#tell()
+    this.#telling = setTimeout(() => {
+      this.#telling = undefined
+      if (this.#told !== this.#durable) this.publish(this.#durable)
+    }, NEWS_INTERVAL_MS).unref()
+  }
+
+  #tell(): void {
+    this.#told = this.#durable
+    const { sequence, bytes, events, bodies } = this.#durable
     this.#reports?.send(sequence, bytes, events, bodies)
   }
 
   close(): Promise<void> {
+    clearTimeout(this.#telling)
     return this.#lane.close()
   }
 
@@ -147,7 +163,7 @@ export class SocketLinkServer implements LinkServer {
     cutMessages(socket, COMMITTED_BYTES, (message) => {
       this.committedBytes = message.readDoubleLE(0)
     })
-    this.publish(this.#durable)
+    this.#tell()
   }
 }
 

@@ -39,6 +39,8 @@ export interface LogWriter {
   /** This writer's identity: 16 hex digits, drawn anew for each writer. */
   readonly writer: string
   readonly durability: Durability
+  /** Set where a segment's memory may be used again as soon as its append has resolved. */
+  readonly givesBack?: boolean
   /**
    * Stamps the segment with (writer, sequence) and resolves once it is as durable as `durability` says.
    * Rejects with LogFull or LogUnavailable; the segment is then not in the log, and a later one can succeed.

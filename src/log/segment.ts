@@ -18,11 +18,15 @@
 //
 // All little endian but `writer`. Numbers called u64 stay below 2^53.
 
-import { SEGMENT_BODIES_MAX, SEGMENT_HEADER_BYTES } from '../limits.ts'
+import { SEGMENT_BODIES_MAX, SEGMENT_BYTES_TARGET, SEGMENT_HEADER_BYTES } from '../limits.ts'
 
 const MAGIC = 0x3153524d
 export const HEADER_BYTES = SEGMENT_HEADER_BYTES
 const ENTRY_BYTES = 12
+/** One segment fills while another one is on its way. */
+const SPARE_MAX = 2
+/** What one large body needed beyond is let go. */
+const SPARE_BYTES_MAX = 2 * SEGMENT_BYTES_TARGET
 const TWO_32 = 4294967296
 
 /** One client's body inside a segment. Offsets are into the segment's frames. */
@@ -132,6 +136,8 @@ export class SegmentBuilder {
   #events = 0
   #hasProducers = 0
   #receivedAt = 0
+  /** Memory of earlier segments, to be filled again. */
+  readonly #spare: Buffer[] = []
 
   /** `capacity`: bytes of frames expected; it grows when they are exceeded. */
   constructor(capacity: number) {
@@ -188,6 +194,16 @@ export class SegmentBuilder {
     this.#events += events
   }
 
+  /**
+   * Takes back the memory of a segment that this builder sealed and that nobody looks at any more: memory made anew for
+   * each segment has V8 collect garbage all the time.
+   */
+  reuse(segment: Segment): void {
+    const { buffer } = segment.bytes
+    if (this.#spare.length < SPARE_MAX && buffer.byteLength <= SPARE_BYTES_MAX)
+      this.#spare.push(Buffer.from(buffer))
+  }
+
   /** The finished segment, without its identity yet, and an empty builder again. */
   seal(): Segment {
     this.#bytes = ensure(this.#bytes, this.#end, this.#tableEnd)
@@ -206,7 +222,7 @@ export class SegmentBuilder {
     this.#bodies = 0
     this.#events = 0
     this.#hasProducers = 0
-    this.#bytes = Buffer.allocUnsafeSlow(Math.max(HEADER_BYTES + 4096, bytes.length))
+    this.#bytes = this.#spare.pop() ?? Buffer.allocUnsafeSlow(Math.max(HEADER_BYTES + 4096, bytes.length))
     return new Segment(bytes)
   }
 }

@@ -9,7 +9,12 @@
 import { statfs } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
 import {
-  COMMIT_INTERVAL_MS_MIN,
+  COMMIT_INTERVAL_MS_BUSY,
+  COMMIT_INTERVAL_MS_CALM,
+  COMMIT_INTERVAL_MS_MAX,
+  COMMIT_ROW_MS_BUSY,
+  COMMIT_ROW_MS_CALM,
+  IDLE_SHARE_MIN,
   PROGRESS_MS_MAX,
   STORE_FREE_BYTES_MIN,
   TASK_BYTES_TARGET,
@@ -32,10 +37,13 @@ import {
 import type { Store } from '../results/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Batch, Buffers } from './batch.ts'
+import { Idle } from './idle.ts'
 import { Ledger } from './ledger.ts'
 import { Merged } from './merged.ts'
 import type { Pool } from './pool.ts'
 
+/** A task that is handed out so long before a commit is folded by then, milliseconds. */
+const FOLD_MS = 1
 /** How often producers that are idle for too long are looked for, milliseconds. */
 const FORGET_INTERVAL_MS = 60_000
 const SPACE_INTERVAL_MS = 250
@@ -43,6 +51,15 @@ const SPACE_INTERVAL_MS = 250
 /** Kinds of log whose writers have no end that could be seen: they are forgotten when they are this many maxAge old. */
 const endless: ReadonlySet<string> = new Set(['jetstream', 'kafka', 'dual'])
 const WRITER_AGES = 2
+
+/** The least time from the start of a commit of so many rows to the next one's, milliseconds. */
+function commitInterval(rows: number, idle: number): number {
+  const wanted =
+    idle < IDLE_SHARE_MIN
+      ? Math.max(COMMIT_INTERVAL_MS_BUSY, rows * COMMIT_ROW_MS_BUSY)
+      : Math.max(COMMIT_INTERVAL_MS_CALM, rows * COMMIT_ROW_MS_CALM)
+  return Math.min(wanted, COMMIT_INTERVAL_MS_MAX)
+}
 
 function writerAgeMax({ log }: Config): number {
   return Math.max(WRITER_AGES * log.retention.maxAge, WRITER_MS_MIN)
@@ -73,8 +90,10 @@ export class Processor {
   readonly #folding: Batch[] = []
   #uncommitted: Batch[] = []
   #committing = false
+  readonly #idle = new Idle()
   #flushing = false
-  #commitStartedAt = 0
+  /** When the next commit may start, by performance.now(). */
+  #commitDueAt = 0
   #commits = 0
   #walked = new Map<string, number>()
   /** As of the last commit. */
@@ -149,14 +168,21 @@ export class Processor {
     )
   }
 
-  /** At the end of this turn of the event loop, if a thread is free: a lone event does not wait for company. */
+  /**
+   * Hands out what has come in time for the next commit: at the end of this turn of the event loop where one is due, so
+   * that a lone event does not wait for company, and otherwise shortly before. Few large tasks cost less than many small
+   * ones: each has a row for every key that it met, to be merged here.
+   */
   #submitSoon(): void {
-    if (this.#submitScheduled || !this.#hasRoom()) return
+    if (this.#submitScheduled || this.#filling.empty || !this.#hasRoom()) return
     this.#submitScheduled = true
-    setImmediate(() => {
+    const wait = this.#commitDueAt - FOLD_MS - performance.now()
+    const submit = () => {
       this.#submitScheduled = false
       if (this.#hasRoom()) this.#submit()
-    })
+    }
+    if (wait > 0) setTimeout(submit, wait)
+    else setImmediate(submit)
   }
 
   #submit(): void {
@@ -197,7 +223,7 @@ export class Processor {
   #commitSoon(): void {
     if (this.#committing) return
     this.#committing = true
-    const wait = this.#commitStartedAt + COMMIT_INTERVAL_MS_MIN - performance.now()
+    const wait = this.#commitDueAt - performance.now()
     const commit = () => {
       this.#commit().catch((error: Error) => this.#fail(error))
     }
@@ -208,7 +234,7 @@ export class Processor {
   async #commit(): Promise<void> {
     const { store, epoch, reader } = this.#parts
     await this.#space()
-    this.#commitStartedAt = performance.now()
+    const startedAt = performance.now()
     const batches = this.#uncommitted
     this.#uncommitted = []
     const finished = reader.finished()
@@ -222,7 +248,8 @@ export class Processor {
       moved.writers.delete(writer)
     }
     await store.commit(epoch, (write) => {
-      this.#merged.write(write)
+      const rows = this.#merged.write(write)
+      this.#commitDueAt = startedAt + commitInterval(rows, this.#idle.share(startedAt))
       this.#ledger.count(
         batches.map((batch) => batch.claims),
         write,

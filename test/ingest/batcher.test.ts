@@ -12,6 +12,10 @@ class HeldLog implements LogWriter {
   readonly writer = '0000000000000000'
   readonly durability: Durability = 'buffered'
   readonly segments: Segment[] = []
+  readonly givesBack: boolean
+  constructor(givesBack = false) {
+    this.givesBack = givesBack
+  }
   readonly #ends: { resolve: () => void; reject: (error: Error) => void }[] = []
   append(segment: Segment): Promise<void> {
     this.segments.push(segment)
@@ -122,3 +126,21 @@ test('drained resolves when the last answer is out', async () => {
   await drained
   assert.deepEqual(told, ['a', 'b', 'drained'])
 })
+
+for (const givesBack of [true, false]) {
+  test(`memory ${givesBack ? 'that the log gives back' : 'that the log keeps'} is ${givesBack ? '' : 'not '}used again`, async () => {
+    const log = new HeldLog(givesBack)
+    const batcher = new Batcher(log)
+    const { waiting } = answers()
+    for (const [n, error] of [undefined, new LogUnavailable('no'), undefined, undefined].entries()) {
+      batcher.add(body(), 1, '', 0, '', waiting(String(n)))
+      await turn()
+      log.end(error)
+      await turn()
+    }
+    const memory = log.segments.map(({ bytes }) => bytes.buffer)
+    assert.equal(memory.length, 4)
+    assert.equal(memory[2] === memory[0], givesBack) // the second one was filling while the first was on its way
+    assert.notEqual(memory[3], memory[1], 'nobody knows who looks at what was refused')
+  })
+}

@@ -27,7 +27,9 @@ test('bodies come out as they went in, in order, and a builder that sealed is em
           builder.add(frame, events, producer, sequence, correlation, 1234)
         }
         assert.equal(builder.bodies, bodies.length)
-        const segment = new Segment(Buffer.from(builder.seal().bytes))
+        const sealed = builder.seal()
+        const segment = new Segment(Buffer.from(sealed.bytes))
+        builder.reuse(sealed)
         assert.equal(builder.bodies + builder.events + builder.frameBytes, 0)
         assert.equal(segment.bodies, bodies.length)
         assert.equal(segment.receivedAt, 1234)

@@ -39,6 +39,7 @@ interface Pending {
 export class EmbeddedWriter implements LogWriter {
   readonly kind = 'embedded'
   readonly durability = 'fsynced'
+  readonly givesBack = true
   readonly writer: string
   readonly #parts: WriterParts
   readonly #supply: ChunkSupply

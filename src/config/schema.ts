@@ -36,6 +36,8 @@ import { formatListen, formatSize, isLoopback, parseListen } from './units.ts'
 const BODY_BYTES_MIN = 1024
 const kinds: readonly LogKind[] = ['embedded', 'memory', 'jetstream', 'kafka', 'dual']
 const cores = () => availableParallelism()
+/** Folding is a small part of the work: listeners and the processor itself need the rest. */
+const halfOfCores = () => Math.max(1, Math.floor(availableParallelism() / 2))
 
 const listen = (byDefault: string) => section({ listen: parsed(parseListen).prefault(byDefault) })
 
@@ -94,7 +96,7 @@ const shape = {
     processors: count('a whole number of processors', 1, PARTITIONS_MAX).prefault(1),
   }),
   pool: section({
-    threads: countOrAuto('a whole number of threads', THREADS_MAX, cores).prefault('auto'),
+    threads: countOrAuto('a whole number of threads', THREADS_MAX, halfOfCores).prefault('auto'),
   }),
   log: section({
     kind: choice(kinds).prefault('embedded'),

@@ -39,7 +39,7 @@ const byDefault = {
   http: { listen: { host: '127.0.0.1', port: 7070 }, maxBody: 4 * 2 ** 20 },
   admin: { listen: { host: '127.0.0.1', port: 7072 } },
   cluster: { listeners: availableParallelism(), processors: 1 },
-  pool: { threads: availableParallelism() },
+  pool: { threads: Math.max(1, Math.floor(availableParallelism() / 2)) },
   log: {
     kind: 'embedded',
     partitions: 1,
@@ -97,7 +97,7 @@ auth: { keys: [ { name: app, sha256: ${sha256.toUpperCase()}, scopes: [publish, 
     http: { listen: { host: '::', port: 80 }, maxBody: 1_000_000 },
     admin: { listen: { host: 'localhost', port: 0 } },
     cluster: { listeners: 3, processors: 2 },
-    pool: { threads: availableParallelism() },
+    pool: { threads: Math.max(1, Math.floor(availableParallelism() / 2)) },
     log: {
       kind: 'dual',
       partitions: 4,

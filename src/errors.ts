@@ -3,12 +3,14 @@
 
 export const problems = Object.freeze({
   malformed: { status: 400, title: 'The body or a parameter is not what it should be' },
+  'over-credit': { status: 400, title: 'More was sent than the credit of the stream allows' },
   unauthenticated: { status: 401, title: 'No key, or one that is not known' },
   'out-of-scope': { status: 403, title: 'The key does not allow this' },
   'unknown-route': { status: 404, title: 'There is nothing here' },
   'wrong-method': { status: 405, title: 'This route answers to another method' },
   'too-large': { status: 413, title: 'The body is larger than allowed' },
   'unsupported-media-type': { status: 415, title: 'The content type is not one that is understood' },
+  'upgrade-required': { status: 426, title: 'This route speaks WebSocket' },
   'rate-limited': { status: 429, title: 'More than this key may send' },
   overloaded: { status: 429, title: 'More is in flight than allowed' },
   'backlog-full': { status: 429, title: 'The log is full of events that wait to be processed' },

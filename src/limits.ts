@@ -39,6 +39,27 @@ export const CONVERTED_BYTES_KEPT_MAX = 1 * MiB
 /** Memory that a listener keeps for putting events apart by partition, bytes; what one large body needed beyond is freed. */
 export const PLACED_BYTES_KEPT_MAX = 1 * MiB
 
+// --- Streams (WebSocket) --------------------------------------------------------------------------------
+
+/** Connections to `/v1/stream` that one listener holds at once. Past it: 429. */
+export const STREAMS_MAX = 256
+/** Largest message of a stream, bytes, and no more than `http.maxBody`: a larger body gains nothing from a stream. */
+export const STREAM_MESSAGE_BYTES_MAX = 512 * KiB
+/**
+ * A message that announces more than this is not received at all, bytes. Until a message is whole the server holds its
+ * beginning where no credit sees it: STREAMS_MAX times this bounds what all of them can hold so, 256 MiB.
+ */
+export const STREAM_PAYLOAD_BYTES_MAX = 2 * STREAM_MESSAGE_BYTES_MAX
+/** Messages of one stream that wait for the log: a byte of memory each. */
+export const STREAM_CREDIT_MESSAGES = 4096
+/** Bytes of messages of one stream that wait for the log, and the least, however many streams there are. */
+export const STREAM_CREDIT_BYTES_MAX = 2 * MiB
+export const STREAM_CREDIT_BYTES_MIN = 64 * KiB
+/** What all streams of a listener share of IN_FLIGHT_BYTES_MAX, bytes: the rest is for bodies over HTTP. */
+export const STREAMS_CREDIT_BYTES = 16 * MiB
+/** A stream that neither sends nor answers a ping for so long is cut off, seconds (uWebSockets.js rounds to 4). */
+export const STREAM_IDLE_SECONDS_MAX = 60
+
 // --- The embedded log ---------------------------------------------------------------------------------
 
 /** Size of a chunk file, bytes: large enough that rolling is rare, small enough that trimming is fine-grained. */

@@ -3,6 +3,7 @@
 import { Admission } from '../ingest/admission.ts'
 import { openIntake } from '../ingest/intake.ts'
 import { publish } from '../ingest/publish.ts'
+import { Streams } from '../ingest/streams.ts'
 import { openWriters } from '../log/open.ts'
 import { brokerLines } from './broker-lines.ts'
 import { DataPort } from './http.ts'
@@ -33,6 +34,8 @@ export async function listener(parts: RoleParts): Promise<Role> {
     durability,
   }
   port.app.post('/v1/events', publish(route))
+  const streams = new Streams(route)
+  streams.mount(port.app)
   await port.listen({ kind, durability }, { publish: true })
 
   return {
@@ -43,10 +46,12 @@ export async function listener(parts: RoleParts): Promise<Role> {
     }),
     async drain() {
       port.stopListening()
+      const streamsOver = streams.drain()
       for (const deadline = Date.now() + UPLOAD_MS_MAX; admission.open > 0 && Date.now() < deadline; ) {
         await new Promise((resolve) => setTimeout(resolve, UPLOAD_CHECK_MS))
       }
       await intake.drained()
+      await streamsOver
       await writers.close()
       await port.close()
     },

@@ -210,7 +210,8 @@ function codecOf(contentType: string): Codec {
   return codec
 }
 
-function sequenceOf(producer: string, sequence: string): number {
+/** Of the headers that name a body. Throws a Problem `malformed` where they are not right. */
+export function sequenceOf(producer: string, sequence: string): number {
   if (!isVisibleAscii(producer, PRODUCER_BYTES_MAX)) {
     throw new Problem(
       'malformed',

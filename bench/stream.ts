@@ -1,0 +1,222 @@
+// `npm run bench:stream`: the WebSocket door beside HTTP, in one run, with the same bodies and as many in flight.
+//
+// Each line is a fresh daemon, rounds of all lines alternate, and medians are printed with the least and the greatest.
+
+import { cpus, totalmem } from 'node:os'
+import { parseArgs } from 'node:util'
+import { Daemon } from './daemon.ts'
+import { bodies } from './events.ts'
+import { generate } from './generator.ts'
+import { Histogram } from './histogram.ts'
+import { cpuOf, processesOf } from './processes.ts'
+import { median } from './round.ts'
+import { clientFrame, StreamClient } from './stream-client.ts'
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '3' },
+    only: { type: 'string' },
+    set: { type: 'string', multiple: true, default: [] },
+  },
+})
+const seconds = Number(values.seconds)
+const rounds = Number(values.rounds)
+const SUBJECTS = 1000
+const WARMUP_SECONDS = 2
+const measured = 'measures=[{name: by-subject, by: [subject], window: 1m, quantiles: true}]'
+
+interface Line {
+  name: string
+  door: 'http' | 'stream'
+  /** Events in a message, and bytes of data in each. */
+  events: number
+  padding: number
+  connections: number
+  inFlight: number
+  producer?: boolean
+  sets?: string[]
+}
+
+const memory = ['log.kind=memory']
+const lines: Line[] = [
+  { name: 'HTTP, 1 event', door: 'http', events: 1, padding: 100, connections: 256, inFlight: 256 },
+  { name: 'stream, 1 event', door: 'stream', events: 1, padding: 100, connections: 4, inFlight: 256 },
+  {
+    name: 'stream, 1 event, 1 connection',
+    door: 'stream',
+    events: 1,
+    padding: 100,
+    connections: 1,
+    inFlight: 256,
+  },
+  {
+    name: 'stream, 1 event, producers',
+    door: 'stream',
+    events: 1,
+    padding: 100,
+    connections: 4,
+    inFlight: 256,
+    producer: true,
+  },
+  {
+    name: 'stream, 1 event, 4096 in flight',
+    door: 'stream',
+    events: 1,
+    padding: 100,
+    connections: 4,
+    inFlight: 4096,
+  },
+  { name: 'HTTP, 100 events', door: 'http', events: 100, padding: 0, connections: 256, inFlight: 256 },
+  { name: 'stream, 100 events', door: 'stream', events: 100, padding: 0, connections: 4, inFlight: 256 },
+  {
+    name: 'HTTP, 1 event, memory log',
+    door: 'http',
+    events: 1,
+    padding: 100,
+    connections: 256,
+    inFlight: 256,
+    sets: memory,
+  },
+  {
+    name: 'stream, 1 event, memory log',
+    door: 'stream',
+    events: 1,
+    padding: 100,
+    connections: 4,
+    inFlight: 256,
+    sets: memory,
+  },
+].filter(({ name }) => values.only === undefined || name === values.only) as Line[]
+
+interface Outcome {
+  events: number
+  seconds: number
+  latency: Histogram
+}
+
+async function stream(url: string, line: Line): Promise<Outcome> {
+  const frames = bodies(line.events, SUBJECTS, line.padding).map(clientFrame)
+  const latency = new Histogram()
+  let measuring = false
+  let messages = 0
+  let failed: (error: Error) => void = () => {}
+  const failure = new Promise<never>((_, reject) => {
+    failed = reject
+  })
+  const clients = Array.from(
+    { length: line.connections },
+    (_, i) =>
+      new StreamClient({
+        frames,
+        inFlight: line.inFlight / line.connections,
+        producer: line.producer ? `bench-${i}` : undefined,
+        failed: (error) => failed(error),
+        acked: (count) => {
+          if (measuring) messages += count
+        },
+        latency: () => (measuring ? latency : undefined),
+      }),
+  )
+  for (const client of clients) await Promise.race([client.open(url), failure])
+  for (const client of clients) client.start()
+  await Promise.race([wait(WARMUP_SECONDS), failure])
+  const started = performance.now()
+  measuring = true
+  await Promise.race([wait(seconds), failure])
+  measuring = false
+  const span = (performance.now() - started) / 1000
+  for (const client of clients) client.stop()
+  while (clients.some((client) => !client.idle)) await Promise.race([wait(0.01), failure])
+  for (const client of clients) client.close()
+  return { events: messages * line.events, seconds: span, latency }
+}
+
+function http(url: string, line: Line): Promise<Outcome> {
+  return generate({
+    url,
+    connections: line.connections,
+    bodies: bodies(line.events, SUBJECTS, line.padding),
+    eventsPerBody: line.events,
+    warmupSeconds: WARMUP_SECONDS,
+    seconds,
+  })
+}
+
+interface Round {
+  acked: number
+  p50: number
+  p99: number
+  privateMb: number
+  cpuUs: number
+  clientUs: number
+  catchUpMs: number
+}
+
+async function round(line: Line): Promise<Round> {
+  const daemon = await Daemon.start([measured, ...(line.sets ?? []), ...values.set])
+  try {
+    const loading = line.door === 'http' ? http(daemon.http, line) : stream(daemon.http, line)
+    const look = async () => ({
+      accepted: (await daemon.status()).accepted.events,
+      cpu: cpuOf(daemon.pid),
+      own: process.cpuUsage(),
+    })
+    await Promise.race([wait(WARMUP_SECONDS), loading])
+    const before = await look()
+    await Promise.race([wait(seconds - 0.5), loading])
+    const after = await look()
+    const privateMb = processesOf(daemon.pid).reduce((sum, one) => sum + one.privateMb, 0)
+    const outcome = await loading
+    const accepted = after.accepted - before.accepted
+    const own = after.own.user + after.own.system - before.own.user - before.own.system
+    return {
+      acked: outcome.events / outcome.seconds,
+      p50: outcome.latency.quantile(0.5),
+      p99: outcome.latency.quantile(0.99),
+      privateMb,
+      cpuUs: ((after.cpu - before.cpu) / accepted) * 1e6,
+      clientUs: own / accepted,
+      catchUpMs: await daemon.caughtUp(),
+    }
+  } finally {
+    await daemon.stop()
+  }
+}
+
+function wait(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000))
+}
+
+function cell(all: Round[], field: keyof Round, digits: number): string {
+  const numbers = all.map((one) => one[field])
+  const show = (n: number) => (n >= 10_000 ? `${Math.round(n / 1000)}k` : n.toFixed(digits))
+  return `${show(median(numbers))} (${show(Math.min(...numbers))}-${show(Math.max(...numbers))})`
+}
+
+console.log(
+  `Node ${process.versions.node}, ${cpus().length} x ${cpus()[0].model}, ${Math.round(totalmem() / 2 ** 30)} GiB; ` +
+    `${rounds} rounds of ${seconds} s, median (least-greatest); generator on the same cores\n`,
+)
+const results = new Map<string, Round[]>(lines.map(({ name }) => [name, []]))
+for (let n = 0; n < rounds; n++) for (const line of lines) results.get(line.name)!.push(await round(line))
+console.log(
+  '| line | connections | in flight | events/s acked | ack p50 ms | p99 | private MB | CPU us/event, daemon | generator | catch-up ms |',
+)
+console.log(`|${'---|'.repeat(10)}`)
+for (const { name, connections, inFlight } of lines) {
+  const all = results.get(name)!
+  const cells = [
+    name,
+    connections,
+    inFlight,
+    cell(all, 'acked', 0),
+    cell(all, 'p50', 2),
+    cell(all, 'p99', 2),
+    cell(all, 'privateMb', 0),
+    cell(all, 'cpuUs', 2),
+    cell(all, 'clientUs', 2),
+    cell(all, 'catchUpMs', 0),
+  ]
+  console.log(`| ${cells.join(' | ')} |`)
+}

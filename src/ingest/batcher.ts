@@ -14,6 +14,8 @@ export interface Waiting {
   /** Durable: only now may success be told. */
   durable(): void
   refused(problem: Problem): void
+  /** True when something that has to come before it was refused: where it can still be kept out of the log, it is. */
+  readonly overtaking?: boolean
 }
 
 export class Batcher {
@@ -87,10 +89,29 @@ export class Batcher {
       (error: Error) => {
         const problem = asProblem(error)
         this.#refusal = { problem, at: performance.now() }
-        this.#settled()
         for (let i = 0; i < waiting.length; i++) waiting[i].refused(problem)
+        this.#withdrawOvertaking(problem)
+        this.#settled()
       },
     )
+  }
+
+  /** The bodies that have gathered meanwhile, without those that must not go before what was just refused. */
+  #withdrawOvertaking(problem: Problem): void {
+    const gathered = this.#waiting
+    if (!gathered.some(({ overtaking }) => overtaking)) return
+    this.#waiting = []
+    const segment = this.#builder.seal()
+    const { frames, receivedAt } = segment
+    let i = 0
+    for (const { start, end, events, producer = '', sequence, correlation } of segment.table()) {
+      const waiting = gathered[i++]
+      if (waiting.overtaking) waiting.refused(problem)
+      else {
+        this.#waiting.push(waiting)
+        this.#builder.add(frames.subarray(start, end), events, producer, sequence, correlation, receivedAt)
+      }
+    }
   }
 
   /** Before the answers go out, the next segment is on its way to the disk. */

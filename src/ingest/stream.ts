@@ -114,6 +114,7 @@ export class Stream {
 
   /** Takes nothing more, and closes when all that was taken has its answer. */
   end(problem: Problem): void {
+    if (this.#socket === undefined) return
     this.#refuse(problem, this.#window.next)
     this.#endIfSettled()
   }
@@ -123,6 +124,11 @@ export class Stream {
     this.#tellScheduled = false
     if (this.#refusal === undefined) this.#tell()
     else this.#endIfSettled()
+  }
+
+  /** Whether a message before this one is refused. */
+  overtaking(sequence: number): boolean {
+    return this.#refusal !== undefined && this.#refusal.sequence < sequence
   }
 
   durable(sequence: number, bytes: number): void {
@@ -238,6 +244,10 @@ class Message implements Waiting {
     this.#stream = stream
     this.#sequence = sequence
     this.#bytes = bytes
+  }
+
+  get overtaking(): boolean {
+    return this.#stream.overtaking(this.#sequence)
   }
 
   durable(): void {

@@ -112,6 +112,43 @@ test('a refused segment refuses its bodies alone, with the code that fits', asyn
   assert.deepEqual(told, ['full:backlog-full', 'broken:log-unavailable', 'good'])
 })
 
+test('what must not overtake a refused body is kept out of the log, and the bodies beside it go on', async () => {
+  const log = new HeldLog()
+  const batcher = new Batcher(log)
+  const { told, waiting } = answers()
+  let refused = false
+  const inOrder = (name: string, first: boolean): Waiting => ({
+    durable: () => void told.push(name),
+    refused: (problem) => {
+      refused = true
+      told.push(`${name}:${problem.code}`)
+    },
+    get overtaking() {
+      return refused && !first
+    },
+  })
+  batcher.add(body(), 1, '', 0, '', inOrder('stream-1', true))
+  await turn()
+  batcher.add(body(9), 2, 'p', 5, 'c', waiting('before'))
+  batcher.add(body(10), 3, '', 0, '', inOrder('stream-2', false))
+  batcher.add(body(11), 4, '', 0, 'd', waiting('behind'))
+  log.end(new LogFull('no room'))
+  await turn()
+  assert.deepEqual(told, ['stream-1:backlog-full', 'stream-2:backlog-full'])
+  log.end()
+  await turn()
+  assert.deepEqual(told.slice(2), ['before', 'behind'])
+  assert.equal(log.segments[1].events, 6)
+  assert.deepEqual(
+    [...log.segments[1].table()],
+    [
+      { start: 0, end: 9, events: 2, producer: 'p', sequence: 5, correlation: 'c' },
+      { start: 9, end: 20, events: 4, producer: undefined, sequence: 0, correlation: 'd' },
+    ],
+  )
+  await batcher.drained()
+})
+
 test('drained resolves when the last answer is out', async () => {
   const log = new HeldLog()
   const batcher = new Batcher(log)

@@ -13,6 +13,8 @@ export class Window {
   next: number
   readonly size: number
   readonly #durable: Uint8Array
+  /** Where the base stands in it. A sequence may have 53 bits, which are slow to divide. */
+  #slot = 0
 
   /** `size`: messages between base and next, at most; a power of two. */
   constructor(first: number, size: number) {
@@ -28,12 +30,15 @@ export class Window {
   }
 
   durable(sequence: number): void {
-    const { size } = this
     const durable = this.#durable
-    durable[sequence % size] = 1
-    while (this.base < this.next && durable[this.base % size] === 1) {
-      durable[this.base % size] = 0
+    const mask = durable.length - 1
+    let slot = this.#slot
+    durable[(slot + (sequence - this.base)) & mask] = 1
+    while (durable[slot] === 1) {
+      durable[slot] = 0
+      slot = (slot + 1) & mask
       this.base++
     }
+    this.#slot = slot
   }
 }

@@ -69,6 +69,7 @@ export class Stream {
   #tellScheduled = false
   /** Why it ends, and which message that is about. */
   #refusal: { problem: Problem; sequence: number } | undefined
+  #over = false
 
   constructor(parts: StreamParts, sender: Sender) {
     this.#parts = parts
@@ -213,11 +214,13 @@ export class Stream {
   }
 
   #endIfSettled(): void {
-    if (this.#waiting > 0) return
+    if (this.#waiting > 0 || this.#over) return
     const socket = this.#socket
     const refusal = this.#refusal
-    if (socket === undefined) this.#parts.over(this)
-    else if (refusal !== undefined) this.#goodbye(socket, refusal.problem) // which calls `closed`
+    if (socket === undefined) {
+      this.#over = true
+      this.#parts.over(this)
+    } else if (refusal !== undefined) this.#goodbye(socket, refusal.problem) // which calls `closed`
   }
 
   #goodbye(socket: Socket, problem: Problem): void {

@@ -1,9 +1,16 @@
 // What tests of the promise share: killing, waiting for acks, and counting what was acknowledged.
 
 import assert from 'node:assert/strict'
-import type { Client } from './client.ts'
 import { childrenOf, type Daemon, killQuietly } from './daemon.ts'
 import type { Random } from './random.ts'
+
+/** What a client was promised: bodies, the events in them, and the sum of the numbers that they carry. */
+export interface Acknowledged {
+  readonly name: string
+  readonly acked: number
+  readonly ackedEvents: number
+  readonly ackedSum: number
+}
 
 /** Kills a process of this role, and waits until it is gone; a primary is started again. */
 export async function killRole(
@@ -25,14 +32,14 @@ export async function killRole(
 }
 
 /** Waits until so many further bodies are acknowledged. */
-export async function untilAcked(clients: readonly Client[], further: number): Promise<void> {
+export async function untilAcked(clients: readonly Acknowledged[], further: number): Promise<void> {
   const acked = () => clients.reduce((sum, client) => sum + client.acked, 0)
   const target = acked() + further
   await until(() => acked() >= target, `${further} further acks`)
 }
 
 /** Every client's events are counted exactly as often as they were acknowledged: once each. */
-export async function assertCounted(daemon: Daemon, clients: readonly Client[]): Promise<void> {
+export async function assertCounted(daemon: Daemon, clients: readonly Acknowledged[]): Promise<void> {
   const acked = clients.reduce((sum, client) => sum + client.ackedEvents, 0)
   const status = await daemon.processed(acked)
   assert.equal(status.processed.events, acked, 'events counted and events acked')

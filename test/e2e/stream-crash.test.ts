@@ -1,0 +1,43 @@
+// The promise under test, through the WebSocket door: what was acknowledged is counted, once, whatever dies and whenever.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { assertCounted, killRole, untilAcked } from './counted.ts'
+import { Daemon } from './daemon.ts'
+import { random } from './random.ts'
+import { StreamClient } from './stream-client.ts'
+
+const KILLS = 8
+const CLIENTS = 4
+
+test(`streams: acked is kept and counted once through ${KILLS} kills of random processes`, async (t) => {
+  const { pick, between, seed } = random(t)
+  const daemon = await Daemon.start(t)
+  const clients = Array.from({ length: CLIENTS }, (_, i) => new StreamClient(daemon, `stream-${i}`, seed + i))
+  const sending = clients.map((client) => client.run())
+
+  for (let kill = 0; kill < KILLS; kill++) {
+    await untilAcked(clients, between(1, 4000))
+    const victim = pick(['listener', 'processor', 'primary', 'all'] as const)
+    if (victim === 'all') {
+      await daemon.killAll()
+      await daemon.launch()
+    } else await killRole(daemon, victim, pick)
+  }
+  await untilAcked(clients, 100)
+
+  for (const client of clients) client.stop()
+  await Promise.all(sending)
+  await assertCounted(daemon, clients)
+  for (const { errors } of clients) {
+    assert.deepEqual(
+      [...errors].filter((code) => code !== 'draining'),
+      [],
+      'no message was at fault',
+    )
+  }
+  const sum = (of: (client: StreamClient) => number) => clients.reduce((all, client) => all + of(client), 0)
+  console.log(
+    `# ${sum(({ reconnects }) => reconnects)} reconnects, ${sum(({ resent }) => resent)} messages sent again`,
+  )
+})

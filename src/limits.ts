@@ -58,7 +58,7 @@ export const STREAM_CREDIT_BYTES_MIN = 64 * KiB
 /** What all streams of a listener share of IN_FLIGHT_BYTES_MAX, bytes: the rest is for bodies over HTTP. */
 export const STREAMS_CREDIT_BYTES = 16 * MiB
 /** A stream that neither sends nor answers a ping for so long is cut off, seconds (uWebSockets.js rounds to 4). */
-export const STREAM_IDLE_SECONDS_MAX = 60
+export const STREAM_IDLE_SECONDS_MAX = 32
 
 // --- The embedded log ---------------------------------------------------------------------------------
 

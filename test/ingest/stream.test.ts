@@ -37,6 +37,7 @@ class HeldIntake implements Intake {
 
 class FakeSocket implements Socket {
   readonly texts: { hello?: Hello; error?: { code: string }; sequence?: number; retryAfter?: number }[] = []
+  readonly hex: string[] = []
   readonly acks: { durable: number; messages: number; bytes: number }[] = []
   ended: { code: number; reason: string } | 'cut' | undefined
   buffered = 0
@@ -50,6 +51,7 @@ class FakeSocket implements Socket {
     }
     assert.equal(isBinary, true)
     assert.equal(message.length, ACK_BYTES)
+    this.hex.push(Buffer.from(message).toString('hex'))
     const view = new DataView(message.buffer, message.byteOffset)
     const [durable, messages, bytes] = [0, 8, 16].map((at) => Number(view.getBigUint64(at, true)))
     this.acks.push({ durable, messages, bytes })
@@ -77,7 +79,7 @@ interface Hello {
   correlationId: string
 }
 
-function open(over: Partial<Sender> = {}) {
+function open(over: Partial<Sender> = {}, creditBytes = CREDIT_BYTES) {
   const intake = new HeldIntake()
   const admission = new Admission()
   const socket = new FakeSocket()
@@ -91,7 +93,7 @@ function open(over: Partial<Sender> = {}) {
       maxMessage: MAX_MESSAGE,
       durability: 'fsynced',
       refused: (problem) => void refused.push(problem.code),
-      creditBytes: () => CREDIT_BYTES,
+      creditBytes: () => creditBytes,
       settled: (one) => void told.add(one),
       over: () => void world.over++,
     },
@@ -120,6 +122,23 @@ test('the first message says what may be sent', () => {
       },
     },
   ])
+})
+
+test('the worked example in docs/stream.md, byte for byte', () => {
+  const { stream, intake, socket, tell } = open({ sequence: 1040 }, 2 * 2 ** 20)
+  const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
+  const sent = hex('0a 12 12 0a 67 72 65 65 6e 68 6f 75 73 65 1a 04 74 65 6d 70')
+  stream.message(sent, true)
+  stream.message(sent, true)
+  for (const { waiting } of intake.taken) waiting.durable()
+  tell()
+  const ack = hex('12 04 00 00 00 00 00 00  12 14 00 00 00 00 00 00  28 00 20 00 00 00 00 00').toString('hex')
+  assert.deepEqual(socket.hex, [ack])
+  stream.message(hex('0a 03 12 01 78'), true)
+  assert.deepEqual(socket.hex, [ack, ack])
+  assert.equal(socket.texts[0].hello!.credit.messages, 5136)
+  assert.equal(socket.texts[1].sequence, 1042)
+  assert.deepEqual(socket.ended, { code: 4400, reason: 'malformed' })
 })
 
 test('messages are numbered from the first sequence on, and carry the producer and the correlation id', () => {

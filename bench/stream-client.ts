@@ -20,6 +20,11 @@ export function clientFrame(payload: Buffer): Buffer {
   return frame
 }
 
+function payloadBytes(frame: Buffer): number {
+  const short = frame[1] & 127
+  return frame.length - 6 - (short < 126 ? 0 : short === 126 ? 2 : 8)
+}
+
 export interface StreamLoad {
   /** Messages, framed, sent in turn. */
   frames: Buffer[]
@@ -105,7 +110,7 @@ export class StreamClient {
       const frame = frames[this.#sent % frames.length]
       socket.write(frame)
       this.#sentAt[this.#sent % inFlight] = now
-      this.#sentBytes += frame.length // a little more than counts
+      this.#sentBytes += payloadBytes(frame)
       this.#sent++
     }
     socket.uncork()

@@ -1,382 +1,421 @@
-// The table of a fold: rows by (measure, window, key), and buckets of their sketches by (row, bucket). Both are open
-// addressing with linear probing over typed arrays; rows and buckets are dense, in the order they came.
+// What a measure comes to within a task: a table of rows by key and window, open addressing with linear probing over
+// typed arrays. Rows are dense, in the order they came.
+//
+// Blocks of events go through it step by step, each step a loop over the block: pick the events that count, tell their
+// windows, hash their keys, find their rows, add their values. Each loop is small enough to be compiled well, and
+// waits for memory that one event needs while it works on the next.
 
-import { randomBytes } from 'node:crypto'
 import { FOLD_ROWS_KEPT_MAX } from '../limits.ts'
-import { BUCKET_BYTES_MAX, COUNT_BYTES_MAX, encodeBuckets } from '../results/sketch.ts'
-import { CARRY, COUNT, Delta, MAX, MIN, STATS, SUM, WINDOW } from './delta.ts'
-import type { CompiledMeasure } from './measure.ts'
+import { bucketOf } from '../results/sketch.ts'
+import { lost } from '../results/sum.ts'
+import { CARRY, COUNT, MAX, MIN, type Section, type Size, STATS, SUM, WINDOW } from './delta.ts'
+import { BLOCK_EVENTS, type Fields } from './fields.ts'
+import { type CompiledMeasure, matches } from './measure.ts'
+import type { Seed } from './seed.ts'
 
 const ROWS_MIN = 1024
-const BUCKETS_MIN = 4096
+const SAMPLES_MIN = 4096
 /** A 32-bit number that spreads well: 2^32 divided by the golden ratio. */
 const SPREAD = 0x9e3779b1
 /** What ends a key part (results/keys.ts), big endian. */
 const END = 0x0001
 const END_BYTES = 2
+/** Keys are read and written four bytes at a time, past their ends too. */
+const SLACK_BYTES = 4
+/** The first bytes of a word that are meant where fewer than four are, and what stands in for the others: not NULs. */
+const MASKS = Int32Array.of(0, 0xff, 0xffff, 0xffffff)
+const FILLERS = Int32Array.of(0x01010101, 0x01010100, 0x01010000, 0x01000000)
 
 export class Aggregates {
-  /** Of the hash. Drawn at random, so that nobody can make keys that collide. */
-  readonly #seed: number
-  readonly #multiplier: number
+  readonly #measure: CompiledMeasure
+  readonly #seed: Seed
 
-  readonly #starts: Int32Array
-  readonly #ends: Int32Array
-  readonly #windows: Float64Array
-  #frames: DataView = new DataView(new ArrayBuffer(0))
+  // Of the block at hand: the events that count, and for each of these its window, where its key stands in #source
+  // (without the end of its last part), its hash, its row.
+  readonly #picked = new Int32Array(BLOCK_EVENTS)
+  readonly #windows = new Float64Array(BLOCK_EVENTS)
+  readonly #keyFrom = new Int32Array(BLOCK_EVENTS)
+  readonly #keyTo = new Int32Array(BLOCK_EVENTS)
+  readonly #hashes = new Int32Array(BLOCK_EVENTS)
+  readonly #found = new Int32Array(BLOCK_EVENTS)
+  #source!: DataView
+  /** Keys of the block, where they do not stand in the frames as they are. */
+  #encoded: DataView = new DataView(new ArrayBuffer(BLOCK_EVENTS * 64))
+
+  // The last window: from and to in Unix milliseconds.
+  #windowFrom = 0
+  #windowTo = 0
 
   #rows = 0
   #rowsMax!: number
   /** Pairs: hash, row + 1; 0 is free. Twice as many pairs as rows at least. */
   #slots!: Int32Array
   /** STATS numbers for each row, as in a delta. */
-  stats!: Float64Array
-  #measure!: Int32Array
+  #stats!: Float64Array
+  #hash!: Int32Array
   #keyEnd!: Int32Array
-  #keys!: Uint8Array
-  #keysView!: DataView
-  #keyBytes = 0
-  #scratch = new Uint8Array(4096)
+  #keys!: DataView
 
-  #buckets = 0
-  #bucketsMax!: number
-  /** Bucket entry + 1; 0 is free. */
-  #bucketSlots!: Int32Array
-  #bucketRow!: Int32Array
-  #bucketNumber!: Int32Array
-  #bucketCount!: Int32Array
-  /** The bucket entry of the same row that came before, or -1; and for each row the one that came last. */
-  #bucketNext!: Int32Array
-  #rowBucket!: Int32Array
+  #samples = 0
+  #sampleRow = new Int32Array(SAMPLES_MIN)
+  #sampleBucket = new Int32Array(SAMPLES_MIN)
 
-  /** `starts`, `ends`: where each field of the event at hand stands; `windows`: where windows start. Shared. */
-  constructor(starts: Int32Array, ends: Int32Array, windows: Float64Array) {
-    this.#starts = starts
-    this.#ends = ends
-    this.#windows = windows
-    const random = randomBytes(8)
-    this.#seed = random.readInt32LE(0)
-    this.#multiplier = random.readInt32LE(4) | 0x10000001
+  constructor(measure: CompiledMeasure, seed: Seed) {
+    this.#measure = measure
+    this.#seed = seed
     this.#makeRows(ROWS_MIN)
-    this.#makeBuckets(BUCKETS_MIN)
+    this.#keys = new DataView(new ArrayBuffer(ROWS_MIN * 16))
   }
 
-  /** What is folded from now on. */
-  begin(frames: DataView): void {
-    this.#frames = frames
+  /** Adds the events of a block. */
+  add(fields: Fields): void {
+    const { numbers, sketch, by } = this.#measure
+    const events = this.#pick(fields)
+    if (events === 0) return
+    this.#tellWindows(fields, events)
+    const plain = by.length === 1 && this.#takeKeys(fields, by[0], events)
+    if (!plain) this.#encodeKeys(fields, by, events)
+    this.#find(events)
+    if (numbers) this.#addValues(fields, events)
+    else this.#count(events)
+    if (sketch) this.#sample(fields, events)
   }
 
-  /**
-   * The row of an event, made if need be. Its key parts are the measure's fields; its window starts at
-   * windows[window]. Parts are hashed and compared in words of four bytes, the last of which may overlap the one
-   * before.
-   */
-  row(measure: CompiledMeasure, window: number): number {
-    const frames = this.#frames
-    const starts = this.#starts
-    const ends = this.#ends
-    const windowStart = this.#windows[window]
-    const { by, index } = measure
-    const multiplier = this.#multiplier
-    let hash = this.#seed ^ index ^ windowStart
-    let zeros = 0 // sign bits of bytes that are 0
-    let length = 0
-    for (let i = 0; i < by.length; i++) {
-      const start = starts[by[i]]
-      const end = ends[by[i]]
-      length += end - start + END_BYTES
-      hash = Math.imul(hash ^ (end - start), multiplier)
-      let at = start
-      for (; at + 4 <= end; at += 4) {
-        const word = frames.getInt32(at, true)
-        zeros |= (word - 0x01010101) & ~word
-        hash = Math.imul(hash ^ word, multiplier)
-        hash ^= hash >>> 15
+  /** Notes the events that count; returns how many there are. */
+  #pick(fields: Fields): number {
+    const { conditions, numbers } = this.#measure
+    const { frames, size, values } = fields
+    const picked = this.#picked
+    let events = 0
+    for (let event = 0; event < size; event++) {
+      picked[events] = event
+      if (!numbers || !Number.isNaN(values[event])) events++
+    }
+    for (let i = 0; i < conditions.length; i++) {
+      const condition = conditions[i]
+      const starts = fields.starts[condition.field]
+      const ends = fields.ends[condition.field]
+      const candidates = events
+      events = 0
+      for (let candidate = 0; candidate < candidates; candidate++) {
+        const event = picked[candidate]
+        if (matches(condition, frames, starts[event], ends[event])) picked[events++] = event
       }
-      if (at === end) continue
-      const word = end - start >= 4 ? frames.getInt32(end - 4, true) : shortWord(frames, start, end)
+    }
+    return events
+  }
+
+  #tellWindows(fields: Fields, events: number): void {
+    const { windowMs } = this.#measure
+    if (windowMs === 0) return
+    const { times } = fields
+    const picked = this.#picked
+    const windows = this.#windows
+    let from = this.#windowFrom
+    let to = this.#windowTo
+    for (let i = 0; i < events; i++) {
+      const time = times[picked[i]]
+      if (!(time >= from && time < to)) {
+        // Both are whole and time < 2^45, so rounding never lifts the quotient over the next whole number.
+        from = Math.floor(time / windowMs) * windowMs
+        to = from + windowMs
+      }
+      windows[i] = from
+    }
+    this.#windowFrom = from
+    this.#windowTo = to
+  }
+
+  /** Keys of one part, which stand in the frames as they are; false when a NUL has to be escaped in one of them. */
+  #takeKeys(fields: Fields, field: number, events: number): boolean {
+    const starts = fields.starts[field]
+    const ends = fields.ends[field]
+    const picked = this.#picked
+    for (let i = 0; i < events; i++) {
+      const event = picked[i]
+      this.#keyFrom[i] = starts[event]
+      this.#keyTo[i] = ends[event]
+    }
+    this.#source = fields.view
+    return !this.#hashKeys(events)
+  }
+
+  /** Keys of several parts, or with NULs: written to #encoded. */
+  #encodeKeys(fields: Fields, by: readonly number[], events: number): void {
+    const { view } = fields
+    const picked = this.#picked
+    let to = 0
+    for (let i = 0; i < events; i++) {
+      const event = picked[i]
+      this.#keyFrom[i] = to
+      for (let part = 0; part < by.length; part++) {
+        const start = fields.starts[by[part]][event]
+        const end = fields.ends[by[part]][event]
+        const room = to + (end - start) * 2 + END_BYTES + SLACK_BYTES
+        if (room > this.#encoded.byteLength) this.#encoded = grown(this.#encoded, room * 2)
+        to = encodePart(view, start, end, this.#encoded, to)
+      }
+      this.#keyTo[i] = to - END_BYTES
+    }
+    this.#source = this.#encoded
+    this.#hashKeys(events)
+  }
+
+  /** Hashes keys and windows, in words of four bytes, the last of which may overlap the one before. True when there may be a NUL in a key. */
+  #hashKeys(events: number): boolean {
+    const keys = this.#source
+    const keyFrom = this.#keyFrom
+    const keyTo = this.#keyTo
+    const windows = this.#windows
+    const hashes = this.#hashes
+    const { start, multiplier } = this.#seed
+    const wordMax = keys.byteLength - 4
+    let zeros = 0 // sign bits of bytes that are 0, and of some that are 1
+    for (let i = 0; i < events; i++) {
+      const from = keyFrom[i]
+      const to = keyTo[i]
+      let hash = Math.imul(Math.imul(start ^ windows[i], multiplier) ^ (to - from), multiplier)
+      let word: number
+      if (to - from >= 4) {
+        for (let at = from; at + 4 < to; at += 4) {
+          word = keys.getInt32(at, true)
+          zeros |= (word - 0x01010101) & ~word
+          hash = Math.imul(hash ^ word, multiplier)
+          hash ^= hash >>> 15
+        }
+        word = keys.getInt32(to - 4, true)
+      } else {
+        word = from <= wordMax ? keys.getInt32(from, true) : wordAtEnd(keys, from, to)
+        word = (word & MASKS[to - from]) | FILLERS[to - from]
+      }
       zeros |= (word - 0x01010101) & ~word
       hash = Math.imul(hash ^ word, multiplier)
       hash ^= hash >>> 15
+      hash = Math.imul(hash, SPREAD)
+      hashes[i] = hash ^ (hash >>> 15)
     }
-    hash = Math.imul(hash, SPREAD)
-    hash ^= hash >>> 15
-    if ((zeros & 0x80808080) !== 0) length = this.#escape(by)
-    const escaped = (zeros & 0x80808080) !== 0
+    return (zeros & 0x80808080) !== 0
+  }
 
+  /** Finds the rows of the keys in their windows, and makes those that there are not. */
+  #find(events: number): void {
+    if (this.#rows + events > this.#rowsMax) this.#growRows()
+    const windows = this.#windows
+    const hashes = this.#hashes
+    const found = this.#found
     const slots = this.#slots
+    const stats = this.#stats
     const mask = slots.length - 2
-    let slot = (hash << 1) & mask
-    for (;;) {
-      const row = slots[slot + 1] - 1
-      if (row < 0) {
-        if (!escaped) this.#escape(by)
-        return this.#add(slot, hash, index, windowStart, length)
+    for (let i = 0; i < events; i++) {
+      const hash = hashes[i]
+      let slot = (hash << 1) & mask
+      for (;;) {
+        const row = slots[slot + 1] - 1
+        if (row < 0) {
+          found[i] = this.#make(slot, i)
+          break
+        }
+        if (slots[slot] === hash && stats[row * STATS + WINDOW] === windows[i] && this.#isKey(row, i)) {
+          found[i] = row
+          break
+        }
+        slot = (slot + 2) & mask
       }
-      if (
-        slots[slot] === hash &&
-        this.stats[row * STATS + WINDOW] === windowStart &&
-        this.#isOf(row, index, length) &&
-        (escaped ? this.#isScratch(row, length) : this.#isKey(row, by))
-      ) {
-        return row
-      }
-      slot = (slot + 2) & mask
     }
   }
 
-  #isOf(row: number, measure: number, length: number): boolean {
+  /** True when the row's key is the i-th of the block. */
+  #isKey(row: number, i: number): boolean {
+    const keys = this.#keys
+    const source = this.#source
+    const from = this.#keyFrom[i]
+    const to = this.#keyTo[i]
     const start = row === 0 ? 0 : this.#keyEnd[row - 1]
-    return this.#keyEnd[row] - start === length && this.#measure[row] === measure
-  }
-
-  /** True when the row's key is these parts, none of which has a NUL in it. */
-  #isKey(row: number, by: number[]): boolean {
-    const frames = this.#frames
-    const starts = this.#starts
-    const ends = this.#ends
-    const keys = this.#keysView
-    let key = row === 0 ? 0 : this.#keyEnd[row - 1]
-    for (let i = 0; i < by.length; i++) {
-      const end = ends[by[i]]
-      let at = starts[by[i]]
-      for (; at + 4 <= end; at += 4, key += 4) {
-        if (frames.getInt32(at, true) !== keys.getInt32(key, true)) return false
+    const end = this.#keyEnd[row] - END_BYTES
+    if (end - start !== to - from) return false
+    if (to - from < 4) {
+      for (let at = from; at < to; at++) {
+        if (source.getUint8(at) !== keys.getUint8(start + at - from)) return false
       }
-      for (; at < end; at++, key++) if (frames.getUint8(at) !== keys.getUint8(key)) return false
-      if (keys.getUint16(key) !== END) return false
-      key += END_BYTES
+      return true
     }
-    return true
-  }
-
-  #isScratch(row: number, length: number): boolean {
-    const start = row === 0 ? 0 : this.#keyEnd[row - 1]
-    for (let i = 0; i < length; i++) if (this.#keys[start + i] !== this.#scratch[i]) return false
-    return true
-  }
-
-  /** Writes key parts to #scratch, as in results/keys.ts; returns the number of bytes. */
-  #escape(by: number[]): number {
-    const frames = this.#frames
-    const starts = this.#starts
-    const ends = this.#ends
-    let length = 0
-    for (let i = 0; i < by.length; i++) {
-      const end = ends[by[i]]
-      let at = starts[by[i]]
-      const lengthMax = length + (end - at) * 2 + END_BYTES
-      if (lengthMax > this.#scratch.length) {
-        const scratch = new Uint8Array(lengthMax * 2)
-        scratch.set(this.#scratch)
-        this.#scratch = scratch
-      }
-      for (; at < end; at++) {
-        const byte = frames.getUint8(at)
-        this.#scratch[length++] = byte
-        if (byte === 0) this.#scratch[length++] = 2
-      }
-      this.#scratch[length++] = 0
-      this.#scratch[length++] = 1
+    for (let at = from, key = start; at + 4 < to; at += 4, key += 4) {
+      if (source.getInt32(at, true) !== keys.getInt32(key, true)) return false
     }
-    return length
+    return source.getInt32(to - 4, true) === keys.getInt32(end - 4, true)
   }
 
-  /** Adds a row whose key is #scratch. */
-  #add(slot: number, hash: number, measure: number, windowStart: number, length: number): number {
+  #make(slot: number, i: number): number {
     const row = this.#rows++
-    this.#slots[slot] = hash
+    this.#slots[slot] = this.#hashes[i]
     this.#slots[slot + 1] = row + 1
+    const stats = this.#stats
     const base = row * STATS
-    this.stats[base + COUNT] = 0
-    this.stats[base + SUM] = 0
-    this.stats[base + CARRY] = 0
-    this.stats[base + MIN] = Number.POSITIVE_INFINITY
-    this.stats[base + MAX] = Number.NEGATIVE_INFINITY
-    this.stats[base + WINDOW] = windowStart
-    this.#measure[row] = measure
-    this.#rowBucket[row] = -1
-    if (this.#keyBytes + length > this.#keys.length) this.#growKeys(length)
-    for (let i = 0; i < length; i++) this.#keys[this.#keyBytes + i] = this.#scratch[i]
-    this.#keyBytes += length
-    this.#keyEnd[row] = this.#keyBytes
-    if (this.#rows === this.#rowsMax) this.#growRows()
+    stats[base + COUNT] = 0
+    stats[base + SUM] = 0
+    stats[base + CARRY] = 0
+    stats[base + MIN] = Number.POSITIVE_INFINITY
+    stats[base + MAX] = Number.NEGATIVE_INFINITY
+    stats[base + WINDOW] = this.#windows[i]
+    this.#hash[row] = this.#hashes[i]
+    const start = row === 0 ? 0 : this.#keyEnd[row - 1]
+    const from = this.#keyFrom[i]
+    const to = this.#keyTo[i]
+    const room = start + to - from + END_BYTES + SLACK_BYTES
+    if (room > this.#keys.byteLength) this.#keys = grown(this.#keys, room * 2)
+    const end = copy(this.#source, from, to, this.#keys, start)
+    this.#keys.setUint16(end, END)
+    this.#keyEnd[row] = end + END_BYTES
     return row
   }
 
-  /** Counts one value of a row in a bucket of its sketch. */
-  bucket(row: number, bucket: number): void {
-    let mixed = Math.imul(Math.imul(row, SPREAD) ^ bucket, this.#multiplier)
-    mixed ^= mixed >>> 15
-    const slots = this.#bucketSlots
-    const mask = slots.length - 1
-    let slot = mixed & mask
-    for (;;) {
-      const entry = slots[slot] - 1
-      if (entry < 0) break
-      if (this.#bucketRow[entry] === row && this.#bucketNumber[entry] === bucket) {
-        this.#bucketCount[entry]++
-        return
-      }
-      slot = (slot + 1) & mask
+  #count(events: number): void {
+    const found = this.#found
+    const stats = this.#stats
+    for (let i = 0; i < events; i++) stats[found[i] * STATS + COUNT]++
+  }
+
+  #addValues(fields: Fields, events: number): void {
+    const { values } = fields
+    const picked = this.#picked
+    const found = this.#found
+    const stats = this.#stats
+    for (let i = 0; i < events; i++) {
+      const value = values[picked[i]]
+      const base = found[i] * STATS
+      stats[base + COUNT]++
+      const before = stats[base + SUM]
+      const sum = before + value
+      stats[base + SUM] = sum
+      stats[base + CARRY] += lost(before, value, sum)
+      if (value < stats[base + MIN]) stats[base + MIN] = value
+      if (value > stats[base + MAX]) stats[base + MAX] = value
     }
-    const entry = this.#buckets++
-    slots[slot] = entry + 1
-    this.#bucketRow[entry] = row
-    this.#bucketNumber[entry] = bucket
-    this.#bucketCount[entry] = 1
-    this.#bucketNext[entry] = this.#rowBucket[row]
-    this.#rowBucket[row] = entry
-    if (this.#buckets === this.#bucketsMax) this.#growBuckets()
   }
 
-  /** All rows as a delta; the table is empty then. */
-  take(events: number): ArrayBuffer {
-    this.#frames = new DataView(new ArrayBuffer(0))
-    const rows = this.#rows
-    const { sketches, ends } = this.#sketches()
-    const delta = Delta.of(events, rows, this.#keyBytes, sketches.length)
-    delta.stats.set(this.stats.subarray(0, rows * STATS))
-    delta.measure.set(this.#measure.subarray(0, rows))
-    delta.keyEnd.set(this.#keyEnd.subarray(0, rows))
-    delta.sketchEnd.set(ends)
-    delta.keys.set(this.#keys.subarray(0, this.#keyBytes))
-    delta.sketches.set(sketches)
-    this.#clear()
-    return delta.buffer
-  }
-
-  #sketches(): { sketches: Uint8Array; ends: Int32Array } {
-    const rows = this.#rows
-    const ends = new Int32Array(rows)
-    if (this.#buckets === 0) return { sketches: new Uint8Array(0), ends }
-    const sketches = new Uint8Array(rows * COUNT_BYTES_MAX + this.#buckets * BUCKET_BYTES_MAX)
-    const order = new Float64Array(this.#buckets)
-    const buckets = new Int32Array(this.#buckets)
-    const counts = new Float64Array(this.#buckets)
-    let end = 0
-    for (let row = 0; row < rows; row++) {
-      let size = 0
-      for (let entry = this.#rowBucket[row]; entry >= 0; entry = this.#bucketNext[entry]) {
-        order[size++] = this.#bucketNumber[entry] * 0x100000000 + entry // sorts by bucket, and names the entry
-      }
-      if (size > 0) {
-        sort(order, size)
-        for (let i = 0; i < size; i++) {
-          const entry = order[i] >>> 0
-          buckets[i] = this.#bucketNumber[entry]
-          counts[i] = this.#bucketCount[entry]
-        }
-        end = encodeBuckets(buckets, counts, size, sketches, end)
-      }
-      ends[row] = end
+  /** Notes the buckets of values. */
+  #sample(fields: Fields, events: number): void {
+    if (this.#samples + events > this.#sampleRow.length) this.#makeSamples(this.#sampleRow.length * 2)
+    const picked = this.#picked
+    const found = this.#found
+    const sampleRow = this.#sampleRow
+    const sampleBucket = this.#sampleBucket
+    let at = this.#samples
+    for (let i = 0; i < events; i++, at++) {
+      sampleRow[at] = found[i]
+      sampleBucket[at] = bucketOf(fields.upperOf(picked[i]))
     }
-    return { sketches: sketches.subarray(0, end), ends }
+    this.#samples = at
   }
 
-  #clear(): void {
+  /** How much there is to take. */
+  size(): Size {
+    const rows = this.#rows
+    return { rows, samples: this.#samples, keyBytes: rows === 0 ? 0 : this.#keyEnd[rows - 1] }
+  }
+
+  /** Puts all rows into a section of their size; the table is empty then. */
+  take(section: Section): void {
+    const rows = this.#rows
+    section.stats.set(this.#stats.subarray(0, rows * STATS))
+    section.hash.set(this.#hash.subarray(0, rows))
+    section.keyEnd.set(this.#keyEnd.subarray(0, rows))
+    section.sampleRow.set(this.#sampleRow.subarray(0, this.#samples))
+    section.sampleBucket.set(this.#sampleBucket.subarray(0, this.#samples))
+    section.keys.set(new Uint8Array(this.#keys.buffer, 0, section.keyBytes))
+    this.#source = this.#encoded // not the frames
+    if (rows === 0) return
     if (this.#rowsMax > FOLD_ROWS_KEPT_MAX) this.#makeRows(ROWS_MIN)
     else this.#slots.fill(0)
-    if (this.#bucketsMax > FOLD_ROWS_KEPT_MAX * 4) this.#makeBuckets(BUCKETS_MIN)
-    else if (this.#buckets > 0) this.#bucketSlots.fill(0)
     this.#rows = 0
-    this.#keyBytes = 0
-    this.#buckets = 0
+    this.#samples = 0
+    if (this.#sampleRow.length > FOLD_ROWS_KEPT_MAX * 4) this.#makeSamples(SAMPLES_MIN)
   }
 
   #makeRows(rowsMax: number): void {
     this.#rowsMax = rowsMax
     this.#slots = new Int32Array(rowsMax * 4)
-    this.stats = new Float64Array(rowsMax * STATS)
-    this.#measure = new Int32Array(rowsMax)
+    this.#stats = new Float64Array(rowsMax * STATS)
+    this.#hash = new Int32Array(rowsMax)
     this.#keyEnd = new Int32Array(rowsMax)
-    this.#rowBucket = new Int32Array(rowsMax)
-    this.#setKeys(new Uint8Array(rowsMax * 16))
   }
 
   #growRows(): void {
-    const { stats } = this
-    const slots = this.#slots
-    const measure = this.#measure
+    const stats = this.#stats
+    const hash = this.#hash
     const keyEnd = this.#keyEnd
-    const rowBucket = this.#rowBucket
-    const keys = this.#keys
     this.#makeRows(this.#rowsMax * 2)
-    this.stats.set(stats)
-    this.#measure.set(measure)
+    this.#stats.set(stats)
+    this.#hash.set(hash)
     this.#keyEnd.set(keyEnd)
-    this.#rowBucket.set(rowBucket)
-    if (this.#keys.length < keys.length) this.#setKeys(new Uint8Array(keys.length))
-    this.#keys.set(keys.subarray(0, this.#keyBytes))
-    const mask = this.#slots.length - 2
-    for (let from = 0; from < slots.length; from += 2) {
-      if (slots[from + 1] === 0) continue
-      let slot = (slots[from] << 1) & mask
-      while (this.#slots[slot + 1] !== 0) slot = (slot + 2) & mask
-      this.#slots[slot] = slots[from]
-      this.#slots[slot + 1] = slots[from + 1]
+    const slots = this.#slots
+    const mask = slots.length - 2
+    for (let row = 0; row < this.#rows; row++) {
+      let slot = (hash[row] << 1) & mask
+      while (slots[slot + 1] !== 0) slot = (slot + 2) & mask
+      slots[slot] = hash[row]
+      slots[slot + 1] = row + 1
     }
   }
 
-  #growKeys(length: number): void {
-    const keys = new Uint8Array((this.#keys.length + length) * 2)
-    keys.set(this.#keys)
-    this.#setKeys(keys)
-  }
-
-  #setKeys(keys: Uint8Array): void {
-    this.#keys = keys
-    this.#keysView = new DataView(keys.buffer)
-  }
-
-  #makeBuckets(bucketsMax: number): void {
-    this.#bucketsMax = bucketsMax
-    this.#bucketSlots = new Int32Array(bucketsMax * 2)
-    this.#bucketRow = new Int32Array(bucketsMax)
-    this.#bucketNumber = new Int32Array(bucketsMax)
-    this.#bucketCount = new Int32Array(bucketsMax)
-    this.#bucketNext = new Int32Array(bucketsMax)
-  }
-
-  #growBuckets(): void {
-    const row = this.#bucketRow
-    const number = this.#bucketNumber
-    const count = this.#bucketCount
-    const next = this.#bucketNext
-    this.#makeBuckets(this.#bucketsMax * 2)
-    this.#bucketRow.set(row)
-    this.#bucketNumber.set(number)
-    this.#bucketCount.set(count)
-    this.#bucketNext.set(next)
-    const slots = this.#bucketSlots
-    const mask = slots.length - 1
-    for (let entry = 0; entry < this.#buckets; entry++) {
-      let mixed = Math.imul(Math.imul(row[entry], SPREAD) ^ number[entry], this.#multiplier)
-      mixed ^= mixed >>> 15
-      let slot = mixed & mask
-      while (slots[slot] !== 0) slot = (slot + 1) & mask
-      slots[slot] = entry + 1
-    }
+  #makeSamples(samplesMax: number): void {
+    const sampleRow = new Int32Array(samplesMax)
+    const sampleBucket = new Int32Array(samplesMax)
+    sampleRow.set(this.#sampleRow.subarray(0, this.#samples))
+    sampleBucket.set(this.#sampleBucket.subarray(0, this.#samples))
+    this.#sampleRow = sampleRow
+    this.#sampleBucket = sampleBucket
   }
 }
 
-/** The fewer than four bytes from start to end; the rest is 1, so as not to look like NULs. */
-function shortWord(frames: DataView, start: number, end: number): number {
-  let word = 0x01010101
-  for (let at = start; at < end; at++) word = (word << 8) | frames.getUint8(at)
+/** Writes a key part and its end, as in results/keys.ts; returns where that ends. */
+function encodePart(source: DataView, from: number, end: number, target: DataView, at: number): number {
+  let zeros = 0
+  let to = at
+  let word = from
+  for (; word + 4 <= end; word += 4, to += 4) {
+    const bytes = source.getInt32(word, true)
+    zeros |= (bytes - 0x01010101) & ~bytes
+    target.setInt32(to, bytes, true)
+  }
+  for (; word < end; word++, to++) {
+    const byte = source.getUint8(word)
+    if (byte === 0) zeros = -1
+    target.setUint8(to, byte)
+  }
+  if ((zeros & 0x80808080) !== 0) to = escapePart(source, from, end, target, at)
+  target.setUint16(to, END)
+  return to + END_BYTES
+}
+
+function escapePart(source: DataView, from: number, end: number, target: DataView, at: number): number {
+  let to = at
+  for (let i = from; i < end; i++) {
+    const byte = source.getUint8(i)
+    target.setUint8(to++, byte)
+    if (byte === 0) target.setUint8(to++, 2)
+  }
+  return to
+}
+
+/** Copies source[from, end); returns where the copy ends. */
+function copy(source: DataView, from: number, end: number, target: DataView, at: number): number {
+  let to = at
+  let i = from
+  for (; i + 4 <= end; i += 4, to += 4) target.setInt32(to, source.getInt32(i, true), true)
+  for (; i < end; i++, to++) target.setUint8(to, source.getUint8(i))
+  return to
+}
+
+/** The fewer than four bytes from `from` to `to`, where the view ends before a whole word. */
+function wordAtEnd(view: DataView, from: number, to: number): number {
+  let word = 0
+  for (let at = to - 1; at >= from; at--) word = (word << 8) | view.getUint8(at)
   return word
 }
 
-/** Sorts order[0, size) in rising order. Most rows of a task have few buckets, where insertion is quickest. */
-function sort(order: Float64Array, size: number): void {
-  if (size > 32) {
-    order.subarray(0, size).sort()
-    return
-  }
-  for (let i = 1; i < size; i++) {
-    const n = order[i]
-    let to = i
-    for (; to > 0 && order[to - 1] > n; to--) order[to] = order[to - 1]
-    order[to] = n
-  }
+function grown(view: DataView, bytes: number): DataView {
+  const target = new Uint8Array(bytes)
+  target.set(new Uint8Array(view.buffer))
+  return new DataView(target.buffer)
 }

@@ -1,19 +1,23 @@
 // A delta: what folding one task came to, in one transferable ArrayBuffer. Columns, so that it is written by copying
 // whole arrays and read in place.
 //
-//    0  u32  rows
-//    4  u32  keyBytes
-//    8  u32  sketchBytes
-//   12  u32  0
-//   16  f64  events folded
-//   24  f64  stats[rows][6]     count, sum, carry (results/sum.ts), min, max, window start in Unix milliseconds
-//       i32  measure[rows]      place in the configuration
-//       i32  keyEnd[rows]       where the row's key ends in keys; it starts where the one before ends
-//       i32  sketchEnd[rows]    likewise; empty where the measure has no quantiles
-//       u8   keys[keyBytes]     key parts as in results/keys.ts
-//       u8   sketches[sketchBytes]   as in results/sketch.ts
+//    0  f64  events folded
+//    8  i32  start, multiplier   the seed of the hashes
+//   16  u32  sections, 0         one for each measure, in the order of the configuration:
 //
-// In the byte order of the machine: a delta never leaves it.
+//       u32  rows, samples, keyBytes, 0
+//       f64  stats[rows][6]         count, sum, carry (results/sum.ts), min, max, window start in Unix milliseconds
+//       i32  hash[rows]             of key and window
+//       i32  keyEnd[rows]           where the row's key ends in keys; it starts where the one before ends
+//       i32  sampleRow[samples]     a value that was counted: its row,
+//       i32  sampleBucket[samples]  and its bucket (results/sketch.ts); none where the measure has no quantiles
+//       u8   keys[keyBytes]         key parts as in results/keys.ts
+//       u8   0 to 7 more, so that the next section starts at a whole number of doubles
+//
+// In the byte order of the machine: a delta never leaves it. Values are not counted by bucket here: most buckets of a
+// row get one value of a task, and finding that out costs the thread more than it spares the one that merges.
+
+import type { Seed } from './seed.ts'
 
 export const STATS = 6
 export const COUNT = 0
@@ -24,45 +28,79 @@ export const MAX = 4
 export const WINDOW = 5
 
 const HEADER_BYTES = 24
+const SECTION_HEADER_BYTES = 16
+const ROW_BYTES = STATS * 8 + 8
+const SAMPLE_BYTES = 8
 
-/** Views on a delta: to be filled, or read. */
+/** How much a section holds. */
+export interface Size {
+  rows: number
+  samples: number
+  keyBytes: number
+}
+
+/** Views on the part of a measure: to be filled, or read. */
+export interface Section extends Size {
+  stats: Float64Array
+  hash: Int32Array
+  keyEnd: Int32Array
+  sampleRow: Int32Array
+  sampleBucket: Int32Array
+  keys: Uint8Array
+}
+
 export class Delta {
   readonly buffer: ArrayBuffer
-  readonly rows: number
-  readonly stats: Float64Array
-  readonly measure: Int32Array
-  readonly keyEnd: Int32Array
-  readonly sketchEnd: Int32Array
-  readonly keys: Uint8Array
-  readonly sketches: Uint8Array
+  /** Events that were folded, counted by a measure or not. */
+  readonly events: number
+  readonly seed: Seed
+  readonly sections: Section[] = []
 
   constructor(buffer: ArrayBuffer) {
     this.buffer = buffer
-    const [rows, keyBytes, sketchBytes] = new Uint32Array(buffer, 0, 3)
-    this.rows = rows
+    this.events = new Float64Array(buffer, 0, 1)[0]
+    const [start, multiplier, sections] = new Int32Array(buffer, 8, 3)
+    this.seed = { start, multiplier }
     let at = HEADER_BYTES
-    this.stats = new Float64Array(buffer, at, rows * STATS)
-    at += rows * STATS * 8
-    this.measure = new Int32Array(buffer, at, rows)
-    at += rows * 4
-    this.keyEnd = new Int32Array(buffer, at, rows)
-    at += rows * 4
-    this.sketchEnd = new Int32Array(buffer, at, rows)
-    at += rows * 4
-    this.keys = new Uint8Array(buffer, at, keyBytes)
-    this.sketches = new Uint8Array(buffer, at + keyBytes, sketchBytes)
+    for (let i = 0; i < sections; i++) {
+      const [rows, samples, keyBytes] = new Uint32Array(buffer, at, 3)
+      this.sections.push(section(buffer, at + SECTION_HEADER_BYTES, { rows, samples, keyBytes }))
+      at += sectionBytes({ rows, samples, keyBytes })
+    }
   }
 
-  /** An empty one of this size. */
-  static of(events: number, rows: number, keyBytes: number, sketchBytes: number): Delta {
-    const buffer = new ArrayBuffer(HEADER_BYTES + rows * (STATS * 8 + 12) + keyBytes + sketchBytes)
-    new Uint32Array(buffer, 0, 3).set([rows, keyBytes, sketchBytes])
-    new Float64Array(buffer, 16, 1)[0] = events
+  /** An empty one. */
+  static of(events: number, seed: Seed, sizes: readonly Size[]): Delta {
+    let bytes = HEADER_BYTES
+    for (const size of sizes) bytes += sectionBytes(size)
+    const buffer = new ArrayBuffer(bytes)
+    new Float64Array(buffer, 0, 1)[0] = events
+    new Int32Array(buffer, 8, 3).set([seed.start, seed.multiplier, sizes.length])
+    let at = HEADER_BYTES
+    for (const size of sizes) {
+      new Uint32Array(buffer, at, 3).set([size.rows, size.samples, size.keyBytes])
+      at += sectionBytes(size)
+    }
     return new Delta(buffer)
   }
+}
 
-  /** Events that were folded, counted by a measure or not. */
-  get events(): number {
-    return new Float64Array(this.buffer, 16, 1)[0]
-  }
+function sectionBytes({ rows, samples, keyBytes }: Size): number {
+  return SECTION_HEADER_BYTES + rows * ROW_BYTES + samples * SAMPLE_BYTES + Math.ceil(keyBytes / 8) * 8
+}
+
+function section(buffer: ArrayBuffer, from: number, { rows, samples, keyBytes }: Size): Section {
+  let at = from
+  const stats = new Float64Array(buffer, at, rows * STATS)
+  at += stats.byteLength
+  const hash = new Int32Array(buffer, at, rows)
+  at += hash.byteLength
+  const keyEnd = new Int32Array(buffer, at, rows)
+  at += keyEnd.byteLength
+  const sampleRow = new Int32Array(buffer, at, samples)
+  at += sampleRow.byteLength
+  const sampleBucket = new Int32Array(buffer, at, samples)
+  at += sampleBucket.byteLength
+  const keys = new Uint8Array(buffer, at, keyBytes)
+  return { rows, samples, keyBytes, stats, hash, keyEnd, sampleRow, sampleBucket, keys }
 }

@@ -3,7 +3,8 @@
 import { FixedQueue, Piscina } from 'piscina'
 import type { Measure } from '../config/config.ts'
 import { TASKS_PER_PARTITION_MIN, TASKS_PER_THREAD_MAX } from '../limits.ts'
-import { type Done, Runner, type Task } from './runner.ts'
+import { type Done, Runner, type RunnerData, type Task } from './runner.ts'
+import { processSeed } from './seed.ts'
 
 export interface Pool {
   /** Tasks that each partition may hand out before the first of them is back. */
@@ -32,7 +33,7 @@ export function openPool(threads: number, measures: Measure[], partitions: numbe
     concurrentTasksPerWorker: 1,
     recordTiming: false,
     taskQueue: new FixedQueue(),
-    workerData: { measures },
+    workerData: { measures, seed: processSeed } satisfies RunnerData,
   })
   return {
     tasksMax,

@@ -3,6 +3,7 @@
 import { move, transferableSymbol, valueSymbol, workerData } from 'piscina'
 import type { Measure } from '../config/config.ts'
 import { Fold } from './fold.ts'
+import { processSeed, type Seed } from './seed.ts'
 
 /** A run of frames to fold. `runs` holds pairs: where a run ends in `frames`, and its time of receipt in Unix ms. */
 export interface Task {
@@ -20,8 +21,8 @@ export interface Done {
 export class Runner {
   readonly #fold: Fold
 
-  constructor(measures: Measure[]) {
-    this.#fold = new Fold(measures)
+  constructor(measures: Measure[], seed: Seed = processSeed) {
+    this.#fold = new Fold(measures, seed)
   }
 
   run(task: Task): Done {
@@ -30,11 +31,20 @@ export class Runner {
   }
 }
 
+/** What a thread is given when it starts. */
+export interface RunnerData {
+  measures: Measure[]
+  seed: Seed
+}
+
 let runner: Runner | undefined
 
 /** Piscina's entry: frames are shared, the delta moves; neither is copied. */
 export default function run(task: Task): Done {
-  runner ??= new Runner((workerData as { measures: Measure[] }).measures)
+  if (runner === undefined) {
+    const { measures, seed } = workerData as RunnerData
+    runner = new Runner(measures, seed)
+  }
   const done = runner.run(task)
   return move({
     [transferableSymbol]: [done.delta],

@@ -79,6 +79,41 @@ export function rowKey(measure: number, parts: Uint8Array, windowStart: number):
   return withWindow(keyStem(measure, parts), windowStart)
 }
 
+/** Bytes of a row's key whose parts take so many. */
+export function rowKeyBytes(partBytes: number): number {
+  return partBytes > KEY_BYTES_MAX ? LONG_BYTES : MEASURE_BYTES + partBytes + WINDOW_BYTES
+}
+
+/** Writes the key of a row, whose parts stand at parts[from, from + bytes), to `target` from `at` on; returns the end. */
+export function putRowKey(
+  measure: number,
+  parts: Uint8Array,
+  from: number,
+  bytes: number,
+  windowStart: number,
+  target: Buffer,
+  at: number,
+): number {
+  if (bytes > KEY_BYTES_MAX) {
+    target.set(rowKey(measure, parts.subarray(from, from + bytes), windowStart), at)
+    return at + LONG_BYTES
+  }
+  target[at] = measure >>> 24
+  target[at + 1] = measure >>> 16
+  target[at + 2] = measure >>> 8
+  target[at + 3] = measure
+  let end = at + MEASURE_BYTES
+  for (let i = from; i < from + bytes; i++) target[end++] = parts[i]
+  const high = Math.floor(windowStart / 0x100000000)
+  target[end] = high >>> 8
+  target[end + 1] = high
+  target[end + 2] = windowStart >>> 24
+  target[end + 3] = windowStart >>> 16
+  target[end + 4] = windowStart >>> 8
+  target[end + 5] = windowStart
+  return end + WINDOW_BYTES
+}
+
 export function withWindow(stem: Buffer, windowStart: number): Buffer {
   const key = Buffer.allocUnsafe(stem.length + WINDOW_BYTES)
   key.set(stem)

@@ -14,6 +14,7 @@ import { lost } from './sum.ts'
 export const NUMBERS = 1
 export const KEY = 2
 export const SKETCH = 4
+/** Flags and count. */
 const FIXED_BYTES = 9
 const NUMBERS_BYTES = 32
 
@@ -33,7 +34,7 @@ export class Row {
   sketch: Sketch | undefined
 
   /** Adds an encoded row. Its sketch is left out when `sketches` is false. */
-  merge(value: Buffer, sketches: boolean): void {
+  merge(value: Buffer, sketches: boolean): this {
     const flags = value[0]
     this.count += value.readDoubleLE(1)
     let at = FIXED_BYTES
@@ -52,6 +53,7 @@ export class Row {
       this.sketch ??= new Sketch()
       this.sketch.merge(value, at)
     }
+    return this
   }
 
   get total(): number {
@@ -65,21 +67,47 @@ export class Row {
   /** Writes the row to `target` from `at` on; returns the end. `key`: the parts to hold, if any. */
   encode(target: Buffer, at: number, key?: Uint8Array): number {
     const { sketch } = this
-    target[at] = (this.numbers ? NUMBERS : 0) | (key ? KEY : 0) | (sketch ? SKETCH : 0)
-    let end = target.writeDoubleLE(this.count, at + 1)
-    if (this.numbers) {
-      end = target.writeDoubleLE(this.sum, end)
-      end = target.writeDoubleLE(this.carry, end)
-      end = target.writeDoubleLE(this.min, end)
-      end = target.writeDoubleLE(this.max, end)
-    }
-    if (key !== undefined) {
-      end = target.writeUInt32LE(key.length, end)
-      target.set(key, end)
-      end += key.length
-    }
+    const view = new DataView(target.buffer, target.byteOffset, target.length)
+    const flags = (this.numbers ? NUMBERS : 0) | (key ? KEY : 0) | (sketch ? SKETCH : 0)
+    const stats = Float64Array.of(this.count, this.sum, this.carry, this.min, this.max)
+    let end = putStats(view, at, flags, stats, 0)
+    if (key !== undefined) end = putKey(view, end, key)
     return sketch === undefined ? end : sketch.encode(target, end)
   }
+}
+
+/** Starts a row: its flags, and of count, sum, carry, min and max in stats[from, from + 5) what they say. */
+export function putStats(
+  target: DataView,
+  at: number,
+  flags: number,
+  stats: Float64Array,
+  from: number,
+): number {
+  target.setUint8(at, flags)
+  target.setFloat64(at + 1, stats[from], true)
+  if ((flags & NUMBERS) === 0) return at + FIXED_BYTES
+  const numbers = at + FIXED_BYTES
+  target.setFloat64(numbers, stats[from + 1], true)
+  target.setFloat64(numbers + 8, stats[from + 2], true)
+  target.setFloat64(numbers + 16, stats[from + 3], true)
+  target.setFloat64(numbers + 24, stats[from + 4], true)
+  return numbers + NUMBERS_BYTES
+}
+
+/** Goes on with the key parts, for rows that hold them. */
+export function putKey(target: DataView, at: number, parts: Uint8Array): number {
+  target.setUint32(at, parts.length, true)
+  new Uint8Array(target.buffer, target.byteOffset).set(parts, at + 4)
+  return at + 4 + parts.length
+}
+
+/** Where the sketch of an encoded row stands; -1 where it has none. */
+export function sketchAt(value: Buffer): number {
+  const flags = value[0]
+  if ((flags & SKETCH) === 0) return -1
+  const at = FIXED_BYTES + (flags & NUMBERS ? NUMBERS_BYTES : 0)
+  return flags & KEY ? at + 4 + value.readUInt32LE(at) : at
 }
 
 /** Encoded rows of one key, folded into one. */

@@ -43,20 +43,25 @@ export function valueOfBucket(bucket: number): number {
 export const BUCKET_BYTES_MAX = 11
 export const COUNT_BYTES_MAX = 3
 
-/** Writes `size` buckets, in rising order, to `target` from `at` on; returns the end. */
+/** Writes `size` buckets from `from` on, in rising order, to `target` from `at` on; returns the end. */
 export function encodeBuckets(
   buckets: Int32Array,
   counts: Float64Array,
   size: number,
   target: Uint8Array,
   at: number,
+  from = 0,
 ): number {
   let end = putVarint(target, at, size)
   let last = 0
-  for (let i = 0; i < size; i++) {
+  for (let i = from; i < from + size; i++) {
     const bucket = buckets[i]
-    end = putVarint(target, end, i === 0 ? ((bucket << 1) ^ (bucket >> 31)) >>> 0 : bucket - last)
-    end = putVarint(target, end, counts[i])
+    const step = i === from ? ((bucket << 1) ^ (bucket >> 31)) >>> 0 : bucket - last
+    const count = counts[i]
+    if (step < 128) target[end++] = step
+    else end = putVarint(target, end, step)
+    if (count < 128) target[end++] = count
+    else end = putVarint(target, end, count)
     last = bucket
   }
   return end
@@ -77,9 +82,8 @@ function putVarint(target: Uint8Array, at: number, n: number): number {
   return end
 }
 
-// What the last decodeBuckets read.
-let readBuckets = new Int32Array(256)
-let readCounts = new Float64Array(256)
+/** What the last decodeSketch read. */
+export const decoded = { buckets: new Int32Array(256), counts: new Float64Array(256) }
 let readEnd = 0
 
 function takeVarint(source: Uint8Array): number {
@@ -95,20 +99,21 @@ function takeVarint(source: Uint8Array): number {
   return n
 }
 
-/** Reads an encoded sketch at `at` into readBuckets and readCounts; returns the number of buckets. */
-function decodeBuckets(source: Uint8Array, at: number): number {
+/** Reads the encoded sketch at `at` into `decoded`; returns the number of buckets. */
+export function decodeSketch(source: Uint8Array, at: number): number {
   readEnd = at
   const size = takeVarint(source)
-  if (size > readBuckets.length) {
-    readBuckets = new Int32Array(size * 2)
-    readCounts = new Float64Array(size * 2)
+  if (size > decoded.buckets.length) {
+    decoded.buckets = new Int32Array(size * 2)
+    decoded.counts = new Float64Array(size * 2)
   }
+  const { buckets, counts } = decoded
   let bucket = 0
   for (let i = 0; i < size; i++) {
     const step = takeVarint(source)
     bucket = i === 0 ? (step >>> 1) ^ -(step & 1) : bucket + step
-    readBuckets[i] = bucket
-    readCounts[i] = takeVarint(source)
+    buckets[i] = bucket
+    counts[i] = takeVarint(source)
   }
   return size
 }
@@ -126,13 +131,14 @@ export class Sketch {
 
   /** Adds the encoded sketch that starts at `at`. */
   merge(source: Uint8Array, at: number): void {
-    const size = decodeBuckets(source, at)
+    const size = decodeSketch(source, at)
     const missing = this.#addToPresent(size)
     if (missing > 0) this.#insert(missing)
   }
 
-  /** Adds what decodeBuckets read to the buckets that exist; returns how many did not, their counts left over. */
+  /** Adds what decodeSketch read to the buckets that exist; returns how many did not, their counts left over. */
   #addToPresent(size: number): number {
+    const { buckets: readBuckets, counts: readCounts } = decoded
     const buckets = this.#buckets
     const counts = this.#counts
     let missing = 0
@@ -166,6 +172,7 @@ export class Sketch {
       this.#buckets = buckets
       this.#counts = counts
     }
+    const { buckets: readBuckets, counts: readCounts } = decoded
     const buckets = this.#buckets
     const counts = this.#counts
     let from = this.#size - 1

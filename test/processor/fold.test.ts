@@ -163,7 +163,7 @@ test('a table that grows within a task loses nothing', () => {
   const frames = Frame.encode({ events }).finish()
   const fold = new Fold([{ ...plain, quantiles: true, window: 'all' }])
   for (let round = 0; round < 2; round++) {
-    const delta = new Delta(fold.task(frames, [frames.length, 0]))
+    const [delta] = new Delta(fold.task(frames, [frames.length, 0])).sections
     assert.equal(delta.rows, 7001)
     const keys = new Map<string, number>()
     let start = 0
@@ -193,7 +193,7 @@ test('a window starts at the millisecond that the nanoseconds say, exactly', () 
           const frame = new Uint8Array(11)
           frame.set([10, 9, 41])
           new DataView(frame.buffer).setBigUint64(3, nanos, true)
-          const delta = new Delta(fold.task(frame, [frame.length, 5]))
+          const [delta] = new Delta(fold.task(frame, [frame.length, 5])).sections
           assert.equal(delta.stats[5], Number(nanos / 1_000_000n))
         }
       },

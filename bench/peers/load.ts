@@ -42,5 +42,7 @@ export interface System {
   /** What an ack means: flushed to disk, or written to the operating system's memory. */
   durability: 'fsync' | 'write'
   millrace: boolean
+  /** Makes aggregates by key of the events, beside storing them. */
+  processes: boolean
   open(whole: boolean): Promise<Running>
 }

@@ -1,4 +1,5 @@
-// The peers' packages, which are no dependencies of the project: installed once into .cache/peers from the lock file here.
+// The peers' packages, which are no dependencies of the project: installed once into .cache/peers from the lock file in
+// packages/.
 
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -9,7 +10,7 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
 const root = resolve(import.meta.dirname, '../../..')
-const source = join(root, 'bench', 'peers')
+const source = join(root, 'bench', 'peers', 'packages')
 const cache = join(root, '.cache', 'peers')
 
 /** Loads a package of the peers: Fastify, ioredis or better-sqlite3. */

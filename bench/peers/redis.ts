@@ -1,6 +1,6 @@
 // Redis Streams: one XADD an entry. The entries of all requests that wait go with one call of a script, which spares the
-// client a command and a reply for each and was measured at up to twice the pipelined XADDs. With `appendfsync always` Redis answers
-// when the entries are flushed, once for all commands that it read in one turn of its loop.
+// client a command and a reply for each: measured at up to twice the entries a second of pipelined XADDs. With
+// `appendfsync always` Redis answers when the entries are flushed, once for all that it read in one turn of its loop.
 
 import { requirePeer } from './packages.ts'
 import { Group, type Store } from './store.ts'

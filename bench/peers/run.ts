@@ -1,7 +1,8 @@
 // `npm run bench:peers`: millrace beside what users would pick instead, in one run on the same cores.
 //
-// Each round starts each system afresh and puts the loads to it one after the other; rounds alternate in order, and
-// medians are printed with least and greatest. A system that cannot run here is left out, and the output says why.
+// Each round starts each system afresh and puts the loads to it one after the other; each round begins with another
+// system, and medians are printed with least and greatest. A system that cannot run here is left out, and the output
+// says why.
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -21,7 +22,9 @@ const { values } = parseArgs({
 })
 const seconds = Number(values.seconds)
 const rounds = Number(values.rounds)
-const WARMUP_SECONDS = 1.5
+/** A process that is just started compiles its code first. */
+const FRESH_WARMUP_SECONDS = 2
+const WARMUP_SECONDS = 1
 /** The looks at the processes lie within the measured seconds by so much at either end. */
 const MARGIN_SECONDS = 0.2
 const SUBJECTS = 1000
@@ -38,7 +41,7 @@ const WHOLE: Shape[] = [{ events: 100, connections: 64, whole: true }]
 
 const sent = new Map([1, 100].map((events) => [events, bodies(events, SUBJECTS, PADDING)]))
 
-async function measure(running: Running, shape: Shape): Promise<Measured> {
+async function measure(running: Running, shape: Shape, warmupSeconds: number): Promise<Measured> {
   const look = async () => ({
     at: performance.now(),
     cpu: running.pids.reduce((sum, pid) => sum + cpuOf(pid), 0),
@@ -46,12 +49,12 @@ async function measure(running: Running, shape: Shape): Promise<Measured> {
     processes: running.pids.flatMap(processesOf),
   })
   const watch = async () => {
-    await wait((WARMUP_SECONDS + MARGIN_SECONDS) * 1000)
+    await wait((warmupSeconds + MARGIN_SECONDS) * 1000)
     const before = await look()
     await wait((seconds - 2 * MARGIN_SECONDS) * 1000)
     return { before, after: await look() }
   }
-  const load = { ...shape, bodies: sent.get(shape.events)!, warmupSeconds: WARMUP_SECONDS, seconds }
+  const load = { ...shape, bodies: sent.get(shape.events)!, warmupSeconds, seconds }
   const [outcome, { before, after }] = await Promise.all([running.load(load), watch()])
   const rate = outcome.events / outcome.seconds
   const span = (after.at - before.at) / 1000
@@ -74,7 +77,7 @@ async function round(system: System, shapes: Shape[], note: (shape: Shape, one: 
     let entries = 0
     for (const shape of shapes) {
       if (process.stderr.isTTY) console.error(`${system.name}: ${JSON.stringify(shape)}`)
-      const one = await measure(running, shape)
+      const one = await measure(running, shape, shape === shapes[0] ? FRESH_WARMUP_SECONDS : WARMUP_SECONDS)
       entries += shape.whole ? one.acked / shape.events : one.acked
       note(shape, one)
     }
@@ -85,22 +88,26 @@ async function round(system: System, shapes: Shape[], note: (shape: Shape, one: 
   }
 }
 
+/** What processes has to come to the single events, in whatever form it takes them. */
+function shapesOf(system: System): Shape[] {
+  return system.processes ? ENTRIES : [...ENTRIES, ...WHOLE]
+}
+
 await installPeers()
 const chosen = systems.filter(({ name }) => values.only?.some((word) => name.includes(word)) ?? true)
 const results = new Map<System, Map<Shape, Measured[]>>()
 for (const system of chosen) {
-  // A daemon that is given whole bodies processes each event of them all the same.
-  const shapes = system.millrace ? ENTRIES : [...ENTRIES, ...WHOLE]
-  results.set(system, new Map(shapes.map((shape) => [shape, []])))
+  results.set(system, new Map(shapesOf(system).map((shape) => [shape, []])))
 }
 const leftOut = new Map<System, string>()
 for (let n = 0; n < rounds; n++) {
-  for (const system of n % 2 === 0 ? chosen : chosen.toReversed()) {
+  const first = Math.floor((n * chosen.length) / rounds)
+  for (const system of [...chosen.slice(first), ...chosen.slice(0, first)]) {
     if (leftOut.has(system)) continue
     const note = (shape: Shape, one: Measured) => results.get(system)!.get(shape)!.push(one)
     try {
       await round(system, ENTRIES, note)
-      if (!system.millrace) await round(system, WHOLE, note)
+      if (!system.processes) await round(system, WHOLE, note)
     } catch (error) {
       leftOut.set(system, (error as Error).message)
       results.delete(system)

@@ -29,7 +29,7 @@ interface Fastify {
 const [kind, place, processes, form] = process.argv.slice(2)
 
 async function serve(): Promise<string> {
-  const store: Store = kind === 'redis' ? openRedis(place) : openSqlite(place)
+  const store: Store = kind === 'redis' ? openRedis(place) : openSqlite(place, kind === 'sqlite-sums')
   const app = (requirePeer('fastify') as (options: object) => Fastify)({ logger: false })
   app.addContentTypeParser('application/x-protobuf', { parseAs: 'buffer' }, (_, body, done) =>
     done(null, body),

@@ -8,8 +8,14 @@ import { Group, type Store } from './store.ts'
 export interface Database {
   pragma(text: string): unknown
   exec(sql: string): void
-  prepare(sql: string): { run(...values: unknown[]): unknown; get(): Record<string, number> }
+  prepare(sql: string): { run(...values: unknown[]): unknown; get(): { n: number | null } }
   transaction(run: (entries: Buffer[]) => void): (entries: Buffer[]) => void
+}
+
+/** What the thread is given at its start; `sums`: it keeps aggregates by key in the same transactions. */
+export interface Work {
+  file: string
+  sums: boolean
 }
 
 /** Entries end to end, with the length of each. */
@@ -25,8 +31,9 @@ export function openDatabase(file: string, options: { readonly?: boolean } = {})
   return new Constructor(file, options)
 }
 
-export function openSqlite(file: string): Store {
-  const thread = new Worker(new URL('./sqlite-thread.js', import.meta.url), { workerData: file })
+export function openSqlite(file: string, sums: boolean): Store {
+  const work: Work = { file, sums }
+  const thread = new Worker(new URL('./sqlite-thread.js', import.meta.url), { workerData: work })
   let settle: { resolve(): void; reject(error: Error): void } | undefined
   thread.on('message', (error: Error | undefined) => {
     if (error === undefined) settle?.resolve()
@@ -41,8 +48,11 @@ export function openSqlite(file: string): Store {
   })
   return {
     add: (entries, done) => group.add(entries, done),
-    count: async () =>
-      openDatabase(file, { readonly: true }).prepare('select count(*) as n from events').get().n,
+    // Rows are numbered from 1 and never deleted; to count them would read the whole table.
+    async count() {
+      const rows = openDatabase(file, { readonly: true }).prepare('select max(id) as n from events').get()
+      return rows.n ?? 0
+    },
   }
 }
 

@@ -104,6 +104,12 @@ async function openSqliteService(whole: boolean): Promise<Running> {
   return openService('sqlite', undefined, 1, whole)
 }
 
+async function openSqliteSums(): Promise<Running> {
+  await checkSqlite()
+  const service = await openService('sqlite-sums', undefined, 1, false)
+  return { ...service, processed: service.stored } // in the same transactions
+}
+
 function onPath(program: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter)
   return folders
@@ -119,13 +125,15 @@ function onPath(program: string): string | undefined {
 }
 
 const system = (name: string, durability: System['durability'], open: System['open']): System => {
-  return { name, durability, millrace: name.startsWith('millrace'), open }
+  const millrace = name.startsWith('millrace')
+  return { name, durability, millrace, processes: millrace || open === openSqliteSums, open }
 }
 
 export const systems: System[] = [
   system('millrace', 'fsync', () => openMillrace()),
   system('Fastify + Redis Streams', 'fsync', openRedisStreams),
   system('Fastify + better-sqlite3', 'fsync', openSqliteService),
+  system('Fastify + better-sqlite3, with sums by key', 'fsync', openSqliteSums),
   system('NATS, sync_interval always, no HTTP', 'fsync', () => openNats(true)),
   system('millrace on NATS', 'write', () => openMillraceOnNats()),
   system('NATS, no HTTP', 'write', () => openNats(false)),

@@ -1,6 +1,8 @@
-// Starts the built daemon on free ports and a folder of its own, and ends it.
+// Starts what is measured, on free ports and a folder of its own, and ends it: the built daemon of this tree or of
+// another one, or the floor.
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -12,7 +14,11 @@ export interface Status {
   accepted: { events: number }
   processed: { events: number; duplicates: { events: number } }
   lag: { events: number; bytes: number; seconds: number }
+  roles?: { role: string; pid: number }[]
 }
+
+// What is to be ended and removed is so when this process exits, which a signal alone would not make it do.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 export class Daemon {
   readonly #child: ChildProcess
@@ -27,25 +33,48 @@ export class Daemon {
     this.pid = child.pid!
   }
 
-  /** `sets`: configuration as `--set` takes it. */
-  static async start(sets: string[] = []): Promise<Daemon> {
+  /** `sets`: configuration as `--set` takes it. `tree`: where `dist` is. */
+  static start(sets: string[] = [], tree = root): Promise<Daemon> {
+    return Daemon.#spawn((folder) => {
+      const settings = [`dataDir=${folder}`, 'http.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0', ...sets]
+      return [join(tree, 'dist', 'index.js'), 'start', ...settings.flatMap((setting) => ['--set', setting])]
+    })
+  }
+
+  /** The pipeline without features; `listeners`: one for each core when absent. */
+  static floor(listeners?: number): Promise<Daemon> {
+    const script = join(import.meta.dirname, 'floor', 'index.js')
+    return Daemon.#spawn((folder) => [script, folder, ...(listeners === undefined ? [] : [`${listeners}`])])
+  }
+
+  /** A server that takes requests and drops them. */
+  static drop(): Promise<Daemon> {
+    return Daemon.#spawn(() => [join(import.meta.dirname, 'floor', 'drop.js')])
+  }
+
+  static async #spawn(command: (folder: string) => string[]): Promise<Daemon> {
     const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
-    const settings = [`dataDir=${folder}`, 'http.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0', ...sets]
-    const child = spawn(
-      process.execPath,
-      [join(root, 'dist', 'index.js'), 'start', ...settings.flatMap((setting) => ['--set', setting])],
-      { cwd: folder, stdio: ['ignore', 'inherit', 'pipe'] },
-    )
+    const child = spawn(process.execPath, command(folder), {
+      cwd: folder,
+      stdio: ['ignore', 'inherit', 'pipe'],
+    })
+    // Should this process end before its time, it leaves nothing running.
+    const end = () => {
+      child.kill('SIGKILL')
+      rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+    }
+    process.once('exit', end)
+    child.once('exit', () => process.off('exit', end))
     for await (const line of createInterface({ input: child.stderr! })) {
-      const said = JSON.parse(line)
-      if (said.msg === 'ready') {
+      const said = parsed(line)
+      if (said?.msg === 'ready') {
         child.stderr!.resume()
         return new Daemon(child, folder, said.http)
       }
-      if (said.level >= 50) console.error(line)
+      if (said === undefined || said.level >= 50) console.error(line)
     }
     await rm(folder, { recursive: true, force: true })
-    throw new Error('the daemon did not start')
+    throw new Error('what is to be measured did not start')
   }
 
   async status(): Promise<Status> {
@@ -61,8 +90,19 @@ export class Daemon {
 
   async stop(): Promise<void> {
     const exited = new Promise((resolve) => this.#child.once('exit', resolve))
-    this.#child.kill('SIGTERM')
-    await exited
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#child.kill('SIGTERM')
+      await exited
+    }
     await rm(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** Undefined where the line is not JSON. */
+function parsed(line: string): { msg?: string; level: number; http: string } | undefined {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return undefined
   }
 }

@@ -1,6 +1,10 @@
 // A load generator that hides no queueing. Closed loop: each connection sends its next request when the answer is
 // there, which finds the ceiling. Open loop: requests are due at fixed times, and latency counts from when a
 // request was due, not from when a connection was free to send it (no "coordinated omission").
+//
+// It shares the cores with what it measures, so it does little: requests are made beforehand, one memory takes the
+// answers of all connections, and an answer like the last one is known by a few bytes. Its own processor time is part
+// of the outcome (`npm run bench:generator` measures it alone).
 
 import { connect, type Socket } from 'node:net'
 import { Histogram } from './histogram.ts'
@@ -15,6 +19,10 @@ export interface Load {
   seconds: number
   /** Requests a second for an open loop; closed loop when absent. */
   rate?: number
+  /** Of the bodies; frames when absent. */
+  contentType?: string
+  /** Called when the warm-up is over. */
+  onMeasuring?: () => void
 }
 
 export interface Outcome {
@@ -25,7 +33,17 @@ export interface Outcome {
   others: Map<string, number>
   /** Milliseconds. */
   latency: Histogram
+  /** Processor time that this process took for each answer, microseconds. */
+  cpuUs: number
 }
+
+/** Answers are read here, whole ones one at a time: what is left of a partial one is kept by its connection. */
+const READ_BYTES = 64 * 1024
+/** Due times that were served, before the list of them is cut. */
+const SERVED_MAX = 10_000
+
+const CRLF = 0x0a0d0a0d
+const ACCEPTED = 0x323032 // "202", as three bytes in little endian order
 
 /** Runs one load to its end. Rejects when a connection breaks. */
 export function generate(load: Load): Promise<Outcome> {
@@ -37,9 +55,12 @@ class Generator {
   readonly #requests: Buffer[]
   readonly #outcome: Outcome
   readonly #connections: Connection[] = []
+  readonly #answers = new Answers()
   #next = 0
   #measuring = false
   #stopped = false
+  /** Open loop: connections with nothing in flight. */
+  #free: Connection[] | undefined
   /** Open loop: times at which requests were due and no connection was free, from `#dueFrom` on. */
   #due: number[] = []
   #dueFrom = 0
@@ -47,16 +68,24 @@ class Generator {
   constructor(load: Load) {
     this.#load = load
     const { host, pathname } = new URL('/v1/events', load.url)
+    const contentType = load.contentType ?? 'application/x-protobuf'
     this.#requests = load.bodies.map((body) =>
       Buffer.concat([
         Buffer.from(
-          `POST ${pathname} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/x-protobuf\r\n` +
+          `POST ${pathname} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: ${contentType}\r\n` +
             `content-length: ${body.length}\r\n\r\n`,
         ),
         body,
       ]),
     )
-    this.#outcome = { seconds: 0, requests: 0, events: 0, others: new Map(), latency: new Histogram() }
+    this.#outcome = {
+      seconds: 0,
+      requests: 0,
+      events: 0,
+      others: new Map(),
+      latency: new Histogram(),
+      cpuUs: 0,
+    }
   }
 
   async run(): Promise<Outcome> {
@@ -66,16 +95,20 @@ class Generator {
       failed = reject
     })
     for (let i = 0; i < this.#load.connections; i++) {
-      const connection = new Connection((status, ms) => this.#answered(connection, status, ms))
+      const connection = new Connection(this.#answers, (status, ms) => this.#answered(connection, status, ms))
       this.#connections.push(connection)
       await Promise.race([connection.open(hostname, Number(port), failed), failure])
     }
     const pace = this.#load.rate === undefined ? this.#closedLoop() : this.#openLoop(this.#load.rate)
     await Promise.race([wait(this.#load.warmupSeconds), failure])
+    this.#load.onMeasuring?.()
     this.#measuring = true
     const started = performance.now()
+    const cpu = process.cpuUsage()
     await Promise.race([wait(this.#load.seconds), failure])
     this.#measuring = false
+    const { user, system } = process.cpuUsage(cpu)
+    this.#outcome.cpuUs = (user + system) / this.#outcome.latency.count
     this.#outcome.seconds = (performance.now() - started) / 1000
     this.#stopped = true
     clearInterval(pace)
@@ -104,27 +137,31 @@ class Generator {
       }
     }, 1)
   }
-  #free: Connection[] | undefined
 
   #send(connection: Connection, due: number): void {
     connection.send(this.#requests[this.#next], due)
-    this.#next = (this.#next + 1) % this.#requests.length
+    if (++this.#next === this.#requests.length) this.#next = 0
   }
 
-  #answered(connection: Connection, status: string, ms: number): void {
+  /** `status`: its three digits as bytes, in little endian order. */
+  #answered(connection: Connection, status: number, due: number): void {
+    const now = performance.now()
     if (this.#measuring) {
       const outcome = this.#outcome
-      if (status === '202') {
+      if (status === ACCEPTED) {
         outcome.requests++
         outcome.events += this.#load.eventsPerBody
-        outcome.latency.record(ms)
-      } else outcome.others.set(status, (outcome.others.get(status) ?? 0) + 1)
+        outcome.latency.record(now - due)
+      } else {
+        const digits = String.fromCharCode(status & 255, (status >> 8) & 255, status >> 16)
+        outcome.others.set(digits, (outcome.others.get(digits) ?? 0) + 1)
+      }
     }
     if (this.#stopped) return
-    if (this.#free === undefined) this.#send(connection, performance.now())
+    if (this.#free === undefined) this.#send(connection, now)
     else if (this.#dueFrom < this.#due.length) {
       this.#send(connection, this.#due[this.#dueFrom++])
-      if (this.#dueFrom > 10_000) {
+      if (this.#dueFrom > SERVED_MAX) {
         this.#due = this.#due.slice(this.#dueFrom)
         this.#dueFrom = 0
       }
@@ -136,28 +173,77 @@ class Generator {
   }
 }
 
+/** Finds where answers end. Most are like the one before, which is known without reading their headers. */
+class Answers {
+  /** Of the last answer that was read in full. */
+  #bytes = 0
+  #headEnd = 0
+  #lengthAt = 0
+  #length = 0
+
+  /** True when `bytes` of data are one whole answer. */
+  whole(data: Buffer, bytes: number): boolean {
+    if (bytes === this.#bytes && data.readUInt32LE(this.#headEnd) === CRLF) {
+      // A body of this many bytes, and the digits that say so where they were.
+      let length = 0
+      for (let at = this.#lengthAt; data[at] >= 48 && data[at] <= 57; at++)
+        length = length * 10 + data[at] - 48
+      if (length === this.#length) return true
+    }
+    return this.#read(data, bytes)
+  }
+
+  #read(data: Buffer, bytes: number): boolean {
+    const head = data.subarray(0, bytes).indexOf('\r\n\r\n')
+    if (head < 0) return false
+    const found = /\r\ncontent-length: *(\d+)/i.exec(data.toString('latin1', 0, head))
+    if (found === null) throw new Error('an answer without content-length')
+    const length = Number(found[1])
+    if (bytes < head + 4 + length) return false
+    if (bytes > head + 4 + length) throw new Error('more than the answer to one request')
+    this.#bytes = bytes
+    this.#headEnd = head
+    this.#lengthAt = found.index + found[0].length - found[1].length
+    this.#length = length
+    return true
+  }
+}
+
+/** What is read, of all connections: an answer is done with before the next one is read. */
+const memory = Buffer.alloc(READ_BYTES)
+
 /** One keep-alive connection with one request in flight. */
 class Connection {
-  readonly #answered: (status: string, ms: number) => void
+  readonly #answers: Answers
+  readonly #answered: (status: number, due: number) => void
   #socket!: Socket
   #due = 0
   #rest: Buffer | undefined
   #closing = false
   busy = false
 
-  constructor(answered: (status: string, ms: number) => void) {
+  constructor(answers: Answers, answered: (status: number, due: number) => void) {
+    this.#answers = answers
     this.#answered = answered
   }
 
   open(host: string, port: number, failed: (error: Error) => void): Promise<void> {
     return new Promise((resolve) => {
-      const socket = connect({ host, port, noDelay: true }, resolve)
+      const read = (bytes: number): boolean => {
+        try {
+          this.#read(bytes)
+        } catch (error) {
+          failed(error as Error)
+        }
+        return true
+      }
+      const socket = connect({ host, port, noDelay: true, onread: { buffer: memory, callback: read } })
       this.#socket = socket
+      socket.once('connect', resolve)
       socket.on('error', failed)
       socket.on('close', () => {
-        if (!this.#closing) failed(new Error('the daemon closed a connection'))
+        if (!this.#closing) failed(new Error('the server closed a connection'))
       })
-      socket.on('data', (data) => this.#read(data))
     })
   }
 
@@ -172,18 +258,20 @@ class Connection {
     this.#socket.destroy()
   }
 
-  #read(data: Buffer): void {
-    const answer = this.#rest === undefined ? data : Buffer.concat([this.#rest, data])
-    const head = answer.indexOf('\r\n\r\n')
-    const text = head < 0 ? '' : answer.toString('latin1', 0, head)
-    const length = /content-length: (\d+)/i.exec(text)?.[1]
-    if (length === undefined || answer.length < head + 4 + Number(length)) {
-      this.#rest = answer
+  #read(bytes: number): void {
+    let answer = memory
+    let size = bytes
+    if (this.#rest !== undefined) {
+      answer = Buffer.concat([this.#rest, memory.subarray(0, bytes)])
+      size = answer.length
+    }
+    if (!this.#answers.whole(answer, size)) {
+      this.#rest = Buffer.from(answer.subarray(0, size))
       return
     }
     this.#rest = undefined
     this.busy = false
-    this.#answered(text.slice(9, 12), performance.now() - this.#due)
+    this.#answered(answer.readUIntLE(9, 3), this.#due)
   }
 }
 

@@ -8,7 +8,9 @@ import { parseArgs } from 'node:util'
 import { startKafka } from '../scripts/brokers/kafka.ts'
 import { startNats } from '../scripts/brokers/nats.ts'
 import { bareTable } from './bare.ts'
-import { type Line, plain, type Setting, table } from './round.ts'
+import { describeMachine, machineLine } from './machine.ts'
+import { type Line, line as lineOf, measured, plain, type Setting } from './round.ts'
+import { brokerTable, methodLine, runLines } from './table.ts'
 
 const { values } = parseArgs({
   options: {
@@ -20,7 +22,6 @@ const { values } = parseArgs({
   allowNegative: true,
 })
 
-const measured = 'measures=[{name: by-subject, by: [subject], window: 1m, quantiles: true}]'
 const FLUSH_EACH = { 'log.flush.interval.messages': '1' }
 
 interface Server {
@@ -61,13 +62,7 @@ function setting(sets: string[], servers: Server[], folders: string[]): Setting 
   }
 }
 
-const line = (name: string, set: Line['set']): Line => ({
-  name,
-  events: 100,
-  connections: 32,
-  padding: 0,
-  set,
-})
+const line = (name: string, set: Line['set']): Line => lineOf(name, 'log', { set })
 const lines = [
   line('embedded', plain([measured])),
   line('memory', plain([measured, 'log.kind=memory'])),
@@ -81,5 +76,12 @@ const lines = [
   line('dual both, platformatic', () => dual('platformatic')),
 ].filter(({ name }) => values.only === undefined || name === values.only)
 
-await table(lines, Number(values.rounds), Number(values.seconds))
+const options = {
+  rounds: Number(values.rounds),
+  seconds: Number(values.seconds),
+  warmupSeconds: 2,
+  floor: false,
+}
+console.log(`${machineLine(await describeMachine())}\n${methodLine(options)}\n`)
+console.log(brokerTable(await runLines(lines, options)))
 if (values.bare) await bareTable(Number(values.seconds))

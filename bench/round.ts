@@ -1,18 +1,22 @@
-// One line of a bench: a fresh daemon under one load, what it did, and the table of all lines.
+// One round of a line: a fresh server under one load, and what it did.
 
-import { cpus, totalmem } from 'node:os'
 import { Daemon } from './daemon.ts'
-import { bodies } from './events.ts'
+import { bodiesOf, EVENT_BYTES_MIN } from './events.ts'
 import { generate } from './generator.ts'
 import { cpuOf, processesOf } from './processes.ts'
 
-const SUBJECTS = 1000
-
+/** A load, and the configuration that is under it. */
 export interface Line {
   name: string
+  /** What this line varies; `--only` takes it as well as the name. */
+  axis: string
   events: number
   connections: number
-  padding: number
+  subjects: number
+  eventBytes: number
+  json: boolean
+  /** Requests a second for an open loop. */
+  rate?: number
   /** The configuration, once what it needs is started. */
   set(): Promise<Setting>
 }
@@ -30,10 +34,31 @@ export function plain(sets: string[]): Line['set'] {
   return async () => ({ sets, brokers: [], stop: async () => {} })
 }
 
+export const measured = 'measures=[{name: by-subject, by: [subject], window: 1m, quantiles: true}]'
+
+/** One event, or many, of 1000 subjects under one measure with quantiles, unless told otherwise. */
+export function line(name: string, axis: string, change: Partial<Line> = {}): Line {
+  return {
+    name,
+    axis,
+    events: 100,
+    connections: 32,
+    subjects: 1000,
+    eventBytes: EVENT_BYTES_MIN,
+    json: false,
+    set: plain([measured]),
+    ...change,
+  }
+}
+
 export interface Round {
   requests: number
+  /** Events a second. */
   accepted: number
   processed: number
+  /** The lesser of both: what can go on for ever. */
+  sustained: number
+  /** Milliseconds. */
   p50: number
   p95: number
   p99: number
@@ -41,57 +66,93 @@ export interface Round {
   catchUpMs: number
   privateMb: number
   residentMb: number
+  /** Microseconds of processor time, of the server for each event, and of the generator for each request. */
   cpuUs: number
+  generatorUs: number
   /** Of one core, percent. */
   daemonCpu: number
   brokerCpu: number
   others: string
 }
 
-async function round(line: Line, seconds: number): Promise<Round> {
+export interface Pace {
+  warmupSeconds: number
+  seconds: number
+}
+
+/** `tree`: where the daemon is built, this tree when absent. */
+export async function daemonRound(line: Line, pace: Pace, tree?: string): Promise<Round> {
   const { sets, brokers, stop } = await line.set()
   try {
-    const daemon = await Daemon.start(sets)
-    try {
-      return await measure(line, daemon, brokers, seconds)
-    } finally {
-      await daemon.stop()
-    }
+    return await roundOf(line, pace, () => Daemon.start(sets, tree), brokers)
   } finally {
     await stop()
   }
 }
 
-async function measure(line: Line, daemon: Daemon, brokers: number[], seconds: number): Promise<Round> {
+/** The same load on the pipeline without features. */
+export function floorRound(line: Line, pace: Pace): Promise<Round> {
+  return roundOf(line, pace, () => Daemon.floor(), [])
+}
+
+async function roundOf(
+  line: Line,
+  pace: Pace,
+  start: () => Promise<Daemon>,
+  brokers: number[],
+): Promise<Round> {
+  const bodies = bodiesOf(line) // before the server starts, which would idle meanwhile
+  const daemon = await start()
+  try {
+    return await measure(line, pace, bodies, daemon, brokers)
+  } finally {
+    await daemon.stop()
+  }
+}
+
+async function measure(
+  line: Line,
+  pace: Pace,
+  bodies: Buffer[],
+  daemon: Daemon,
+  brokers: number[],
+): Promise<Round> {
   const look = async () => ({
     status: await daemon.status(),
     at: performance.now(),
     cpu: cpuOf(daemon.pid),
     brokerCpu: brokers.reduce((sum, pid) => sum + cpuOf(pid), 0),
   })
-  const sent = bodies(line.events, SUBJECTS, line.padding)
+  let begun = () => {}
+  const measuring = new Promise<void>((resolve) => {
+    begun = resolve
+  })
   const loading = generate({
     url: daemon.http,
     connections: line.connections,
-    bodies: sent,
+    bodies,
     eventsPerBody: line.events,
-    warmupSeconds: 2,
-    seconds,
+    ...pace,
+    ...(line.rate === undefined ? {} : { rate: line.rate }),
+    ...(line.json ? { contentType: 'application/json' } : {}),
+    onMeasuring: begun,
   })
-  await new Promise((resolve) => setTimeout(resolve, 2000))
+  await Promise.race([measuring, loading])
   const before = await look()
-  await new Promise((resolve) => setTimeout(resolve, (seconds - 0.5) * 1000))
+  await Promise.race([wait(pace.seconds * 1000 - 100), loading])
   const after = await look()
   const processes = processesOf(daemon.pid)
   const outcome = await loading
   const catchUpMs = await daemon.caughtUp()
   const span = (after.at - before.at) / 1000
-  const processed = after.status.processed.events - before.status.processed.events
-  const accepted = after.status.accepted.events - before.status.accepted.events
+  const processed = (after.status.processed.events - before.status.processed.events) / span
+  const seen = after.status.accepted.events - before.status.accepted.events
+  const accepted = outcome.events / outcome.seconds
   return {
     requests: outcome.requests / outcome.seconds,
-    accepted: outcome.events / outcome.seconds,
-    processed: processed / span,
+    accepted,
+    processed,
+    sustained: Math.min(accepted, processed),
     p50: outcome.latency.quantile(0.5),
     p95: outcome.latency.quantile(0.95),
     p99: outcome.latency.quantile(0.99),
@@ -99,60 +160,14 @@ async function measure(line: Line, daemon: Daemon, brokers: number[], seconds: n
     catchUpMs,
     privateMb: processes.reduce((sum, process) => sum + process.privateMb, 0),
     residentMb: processes.reduce((sum, process) => sum + process.residentMb, 0),
-    cpuUs: ((after.cpu - before.cpu) / accepted) * 1e6,
+    cpuUs: ((after.cpu - before.cpu) / seen) * 1e6,
+    generatorUs: outcome.cpuUs,
     daemonCpu: ((after.cpu - before.cpu) / span) * 100,
     brokerCpu: ((after.brokerCpu - before.brokerCpu) / span) * 100,
     others: [...outcome.others].map(([status, n]) => `${n} x ${status}`).join(' '),
   }
 }
 
-export function median(numbers: number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)]
-}
-
-function spread(all: Round[], field: Exclude<keyof Round, 'others'>, digits = 1): string {
-  const numbers = all.map((one) => one[field])
-  const show = (n: number) => (n >= 10_000 ? `${Math.round(n / 1000)}k` : n.toFixed(n >= 100 ? 0 : digits))
-  return `${show(median(numbers))} (${show(Math.min(...numbers))}-${show(Math.max(...numbers))})`
-}
-
-/** Alternates rounds of all lines, and prints the medians. */
-export async function table(lines: Line[], rounds: number, seconds: number): Promise<Map<string, Round[]>> {
-  console.log(
-    `Node ${process.versions.node}, ${cpus().length} x ${cpus()[0].model}, ${Math.round(totalmem() / 2 ** 30)} GiB; ` +
-      `${rounds} rounds of ${seconds} s, median (least-greatest); generator on the same cores\n`,
-  )
-  const results = new Map<string, Round[]>(lines.map((line) => [line.name, []]))
-  for (let n = 0; n < rounds; n++) {
-    for (const line of lines) results.get(line.name)!.push(await round(line, seconds))
-  }
-  console.log(
-    '| line | requests/s | events/s acked | events/s processed | ack p50 ms | p95 | p99 | lag, events | catch-up ms | private MB | resident MB | CPU us/event | daemon CPU % | broker CPU % | refused |',
-  )
-  console.log(`|${'---|'.repeat(15)}`)
-  for (const [name, all] of results) {
-    const cells = [
-      name,
-      spread(all, 'requests'),
-      spread(all, 'accepted'),
-      spread(all, 'processed'),
-      spread(all, 'p50'),
-      spread(all, 'p95'),
-      spread(all, 'p99'),
-      spread(all, 'lagEvents', 0),
-      spread(all, 'catchUpMs', 0),
-      spread(all, 'privateMb', 0),
-      spread(all, 'residentMb', 0),
-      spread(all, 'cpuUs', 2),
-      spread(all, 'daemonCpu', 0),
-      spread(all, 'brokerCpu', 0),
-      all
-        .map((one) => one.others)
-        .join(' ')
-        .trim() || '-',
-    ]
-    console.log(`| ${cells.join(' | ')} |`)
-  }
-  return results
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }

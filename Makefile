@@ -18,7 +18,7 @@ test: build
 	npm run -s test
 
 bench: build
-	npm run -s bench
+	npm run -s bench -- $(ARGS)
 
 check: install
 	npm run -s check

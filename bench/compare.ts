@@ -10,6 +10,7 @@ import { catchUp } from './catchup.ts'
 import { root } from './daemon.ts'
 import { describeMachine, machineLine } from './machine.ts'
 import { bases, chosen } from './matrix.ts'
+import { tell } from './progress.ts'
 import { daemonRound, type Line, type Round } from './round.ts'
 import { markdown, ratios, spread } from './spread.ts'
 import { methodLine } from './table.ts'
@@ -72,13 +73,13 @@ async function alternate(a: Tree, b: Tree): Promise<Pair[]> {
   }
   for (let n = 0; n < options.rounds; n++) {
     for (const { pair, round } of runs) {
-      process.stderr.write(`\r\x1b[Kround ${n + 1} of ${options.rounds}: ${pair.name}`)
+      tell(`round ${n + 1} of ${options.rounds}: ${pair.name}`)
       // Who comes first changes, so that neither has always just been warmed up for.
       const order = n % 2 === 0 ? (['a', 'b'] as const) : (['b', 'a'] as const)
       for (const which of order) pair[which].push(await round(which === 'a' ? a : b))
     }
   }
-  process.stderr.write('\r\x1b[K')
+  tell('')
   return runs.map(({ pair }) => pair)
 }
 

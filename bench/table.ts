@@ -1,5 +1,6 @@
 // Rounds of many lines, alternating, and the table that comes of them.
 
+import { tell } from './progress.ts'
 import { daemonRound, floorRound, type Line, type Pace, type Round } from './round.ts'
 import { markdown, ratios, short, spread } from './spread.ts'
 
@@ -24,7 +25,7 @@ export async function runLines(lines: readonly Line[], options: Options): Promis
     const floors = new Map<string, Round>()
     for (const [i, result] of results.entries()) {
       const { line } = result
-      process.stderr.write(`\r\x1b[K${n * lines.length + i + 1}/${total} ${line.name}`)
+      tell(`${n * lines.length + i + 1}/${total} ${line.name}`)
       result.rounds.push(await daemonRound(line, options))
       if (!options.floor || line.json) continue
       const load = loadOf(line)
@@ -33,7 +34,7 @@ export async function runLines(lines: readonly Line[], options: Options): Promis
       result.floor.push(floor)
     }
   }
-  process.stderr.write('\r\x1b[K')
+  tell('')
   return results
 }
 

@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util'
 import { do_not_optimize, measure } from 'mitata'
 import { describeMachine, machineLine } from '../machine.ts'
+import { tell } from '../progress.ts'
 import { markdown, short } from '../spread.ts'
 import { append } from './append.ts'
 import type { Case } from './case.ts'
@@ -27,13 +28,13 @@ const rows: string[][] = []
 try {
   for (const one of cases) {
     if (!one.name.includes(values.only)) continue
-    process.stderr.write(`\r\x1b[K${one.name}`)
+    tell(`${one.name}`)
     rows.push(await row(one))
   }
 } finally {
   for (const { close } of cases) await close?.()
 }
-process.stderr.write('\r\x1b[K')
+tell('')
 console.log(machineLine(await describeMachine()))
 console.log(`median of calls (first to third quarter), of ${MEASURED_NS / 1e6} ms at least, in one thread\n`)
 console.log(markdown(['step', 'per', 'ns', 'p99 ns', 'a second'], rows))

@@ -7,6 +7,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { catchUp } from './catchup.ts'
+import { withMeasured } from './comparison.ts'
 import { root } from './daemon.ts'
 import { describeMachine, machineLine } from './machine.ts'
 import { bases, chosen } from './matrix.ts'
@@ -43,10 +44,6 @@ const options = {
 const CATCH_UP = 'catch-up'
 const BACKLOG_SECONDS = 3
 const FOLDER = join(root, 'results', 'benchmarks')
-const BEGIN = '<!-- measured: what stands from here to the end mark is written by bench:compare -->'
-const END = '<!-- measured: end -->'
-const BY_HAND = '\n## The changes one by one\n\nWritten by hand; a rerun leaves it alone.\n'
-
 /** What both did under one line, round by round. */
 interface Pair {
   name: string
@@ -139,13 +136,9 @@ async function write(a: Tree, b: Tree, head: string, pairs: readonly Pair[]): Pr
     )
   }
   const path = join(FOLDER, 'comparison.md')
-  const measured = `${BEGIN}\n\n${named(a, b)}\n\n${head}\n\n${ratioTable(pairs)}\n\n${END}`
-  const before = existsSync(path)
-    ? await readFile(path, 'utf8')
-    : `# Comparison\n\n${BEGIN}\n${END}\n${BY_HAND}`
-  const [from, to] = [before.indexOf(BEGIN), before.indexOf(END)]
-  if (from < 0 || to < from) throw new Error(`${path} has lost its marks: put back\n${BEGIN}\n${END}`)
-  await writeFile(path, before.slice(0, from) + measured + before.slice(to + END.length))
+  const before = existsSync(path) ? await readFile(path, 'utf8') : undefined
+  const measured = `${named(a, b)}\n\n${head}\n\n${ratioTable(pairs)}`
+  await writeFile(path, withMeasured(before, measured))
 }
 
 function named(a: Tree, b: Tree): string {

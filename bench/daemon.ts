@@ -22,13 +22,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 export class Daemon {
   readonly #child: ChildProcess
-  readonly #folder: string
+  readonly folder: string
   readonly http: string
   readonly pid: number
 
   private constructor(child: ChildProcess, folder: string, http: string) {
     this.#child = child
-    this.#folder = folder
+    this.folder = folder
     this.http = http
     this.pid = child.pid!
   }
@@ -94,7 +94,7 @@ export class Daemon {
       this.#child.kill('SIGTERM')
       await exited
     }
-    await rm(this.#folder, { recursive: true, force: true })
+    await rm(this.folder, { recursive: true, force: true })
   }
 }
 

@@ -9,7 +9,7 @@ import { bodies } from './events.ts'
 import { generate } from './generator.ts'
 import { Histogram } from './histogram.ts'
 import { cpuOf, processesOf } from './processes.ts'
-import { median } from './round.ts'
+import { median } from './spread.ts'
 import { clientFrame, StreamClient } from './stream-client.ts'
 
 const { values } = parseArgs({

@@ -40,16 +40,11 @@ const REFUSED_FOR_GOOD: number[] = [
   CODE.clusterForbidden,
 ]
 
-/** The broker says that the batch is not in its log. */
-const NOT_APPENDED: number[] = [
-  ...PRODUCER_BROKEN,
-  ...REFUSED_FOR_GOOD,
-  CODE.unknownTopic,
-  CODE.leaderNotAvailable,
-  CODE.notLeader,
-  CODE.notEnoughReplicas,
-  CODE.fencedLeaderEpoch,
-]
+/**
+ * What a broker answers only before it appends. That it does not lead the partition it also says of a batch in its log,
+ * where it lost the lead while it waited for the other replicas.
+ */
+const NOT_APPENDED: number[] = [...PRODUCER_BROKEN, ...REFUSED_FOR_GOOD, CODE.notEnoughReplicas]
 
 interface Entry {
   record: OutgoingRecord
@@ -218,7 +213,14 @@ export class KafkaPublisher implements Publisher {
   async #round(): Promise<void> {
     this.#dropGivenUp()
     const requests = await this.#gather()
-    if (requests.size === 0) return this.#probe()
+    if (requests.size === 0) {
+      await this.#probe()
+      if (this.#open === 0) return
+      // What waits has no leader; the others may be written.
+      this.#progressAt = performance.now()
+      this.#presence.back()
+      throw new KafkaFailure('refused', 'partitions without a leader')
+    }
     const producer = this.#producer ?? (await this.#newProducer())
     this.#producer = producer
     const round: Round = { left: requests.size, failed: false }
@@ -243,13 +245,21 @@ export class KafkaPublisher implements Publisher {
     }
   }
 
-  /** The lanes to send, by the node that leads them; each turn another lane is first to take its share. */
+  /**
+   * The lanes to send, by the node that leads them; each turn another lane is first to take its share. One without a
+   * leader keeps no other one waiting.
+   */
   async #gather(): Promise<Map<number, Lane[]>> {
     const busy = this.#lanes.filter((lane) => lane?.busy)
     const first = this.#rounds++ % Math.max(1, busy.length)
     const requests = new Map<number, { lanes: Lane[]; room: number }>()
+    const { leaders } = await this.#cluster.description()
     for (const lane of [...busy.slice(first), ...busy.slice(0, first)]) {
-      const node = await this.#cluster.leaderOf(lane.partition)
+      const node = leaders[lane.partition]
+      if (node === undefined) {
+        this.#cluster.forget()
+        continue
+      }
       const request = requests.get(node) ?? { lanes: [], room: KAFKA_BATCH_BYTES_MAX }
       requests.set(node, request)
       if (lane.batch === undefined) lane.fill(request.room, request.lanes.length === 0)
@@ -260,13 +270,14 @@ export class KafkaPublisher implements Publisher {
     return new Map([...requests].map(([node, { lanes }]) => [node, lanes]))
   }
 
+  /** Throws where a leader does not answer, and where there is none at all. */
   async #probe(): Promise<void> {
     this.#cluster.forget()
     const { leaders } = await this.#cluster.description()
     const probed = new Set<number>()
-    for (const partition of leaders.keys()) {
-      const node = await this.#cluster.leaderOf(partition)
-      if (probed.has(node)) continue
+    if (leaders.every((node) => node === undefined)) await this.#cluster.leaderOf(0) // throws
+    for (const [partition, node] of leaders.entries()) {
+      if (node === undefined || probed.has(node)) continue
       probed.add(node)
       await (await this.#cluster.node(node)).offset(this.#cluster.topic, partition, 'next')
     }

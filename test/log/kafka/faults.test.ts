@@ -44,8 +44,11 @@ const limits: KafkaLimits = {
   ownerSilentMs: 6000,
 }
 
-/** What happens to a request with segments, in order of the requests; those after the last one are left alone. */
-type Fault = 'answer lost' | 'request lost' | number
+/**
+ * What happens to a request with segments, in order of the requests; those after the last one are left alone. A number
+ * is the broker's answer: to one that it did not take, or, as `written`, to one that is in its log all the same.
+ */
+type Fault = 'answer lost' | 'request lost' | number | { written: number }
 
 interface Sent {
   producer: bigint
@@ -121,6 +124,19 @@ for (const client of clients) {
     assert.equal(sent.at(-1)!.batches[0].sequence, 0)
   })
 
+  test(`${client}: written by a leader that was one no more when it answered: nobody can say, and what follows is not taken for it`, async (t) => {
+    for (const code of [CODE.notLeader, CODE.unknownTopic, CODE.leaderNotAvailable, CODE.fencedLeaderEpoch]) {
+      const faults: Fault[] = [{ written: code }, ...Array(1000).fill(CODE.notLeader)]
+      const bounds = { ...limits, confirmMs: 1000 }
+      const { publisher, heard, read } = await between(t, client, faults, bounds)
+      assert.equal(await outcome(publisher.publish(0, stamped(0))), 'LogUnconfirmed')
+      faults.length = 0
+      await heard.until(() => heard.backs > 0)
+      for (const n of [1, 2]) await publisher.publish(0, stamped(n))
+      assert.deepEqual(await read(3), names(0, 3))
+    }
+  })
+
   test(`${client}: requests that are lost until the time is up: unconfirmed, and a new producer after it`, async (t) => {
     const faults: Fault[] = Array(1000).fill('request lost')
     const bounds = { ...limits, confirmMs: 1000 }
@@ -135,6 +151,28 @@ for (const client of clients) {
     )
     assert.notEqual(sent.at(-1)!.producer, sent[0].producer)
     assert.equal(sent.at(-1)!.batches[0].sequence, 0)
+  })
+
+  test(`${client}: a partition without a leader keeps no other one from being written`, async (t) => {
+    const leaderless = new Set([1])
+    const { publisher, heard, read } = await between(t, client, [], limits, leaderless)
+    const waits = publisher.publish(1, stamped(100))
+    for (let n = 0; n < 3; n++) await publisher.publish(0, stamped(n))
+    assert.deepEqual(await read(3), names(0, 3))
+    leaderless.clear()
+    await waits
+    await publisher.publish(0, stamped(3))
+    assert.deepEqual(heard.away, [])
+  })
+
+  test(`${client}: without any leader it is away, until there is one`, async (t) => {
+    const leaderless = new Set([0, 1])
+    const { publisher, heard } = await between(t, client, [], limits, leaderless)
+    const waits = publisher.publish(0, stamped(0))
+    await heard.until(() => heard.away.length > 0)
+    leaderless.clear()
+    await waits
+    assert.equal(publisher.away, undefined)
   })
 
   test(`${client}: one request at a time, of bounded size, with all that waits`, async (t) => {
@@ -152,7 +190,13 @@ for (const client of clients) {
 }
 
 /** A publisher whose requests meet these faults. */
-async function between(t: TestContext, client: ClientName, faults: Fault[], bounds = limits) {
+async function between(
+  t: TestContext,
+  client: ClientName,
+  faults: Fault[],
+  bounds = limits,
+  leaderless: ReadonlySet<number> = new Set(),
+) {
   const config = configFor(kafka.brokers, client, { partitions: 2 })
   const reader = await readerFor(t, config) // makes the topic
   // A leader that is not ready refuses requests: that would be a fault more.
@@ -160,7 +204,7 @@ async function between(t: TestContext, client: ClientName, faults: Fault[], boun
   const sent: Sent[] = []
   const real = client === 'kafkajs' ? connectKafkajs : await loadPlatformatic()
   const cluster = new Cluster({
-    connect: async (address, access) => faulty(await real(address, access), faults, sent),
+    connect: async (address, access) => faulty(await real(address, access), { faults, sent, leaderless }),
     access: { tls: undefined, sasl: undefined },
     brokers: kafka.brokers.map(parseAddress),
     topic: config.log.kafka.topic,
@@ -177,7 +221,19 @@ async function between(t: TestContext, client: ClientName, faults: Fault[], boun
   return { publisher, sent, heard, read }
 }
 
-function faulty(connection: KafkaConnection, faults: Fault[], sent: Sent[]): KafkaConnection {
+interface Faults {
+  faults: Fault[]
+  sent: Sent[]
+  /** Partitions that no broker leads at present. */
+  leaderless: ReadonlySet<number>
+}
+
+function faulty(connection: KafkaConnection, { faults, sent, leaderless }: Faults): KafkaConnection {
+  const metadata: KafkaConnection['metadata'] = async (name) => {
+    const { topic, ...rest } = await connection.metadata(name)
+    const leaders = topic!.leaders.map((node, partition) => (leaderless.has(partition) ? undefined : node))
+    return { ...rest, topic: { ...topic!, leaders } }
+  }
   const produce: KafkaConnection['produce'] = async (topic, producer, batches) => {
     sent.push({ producer: producer.id, batches: batches.map(sizeOf) })
     const fault = faults.shift()
@@ -185,6 +241,7 @@ function faulty(connection: KafkaConnection, faults: Fault[], sent: Sent[]): Kaf
       return new Map(batches.map(({ partition }) => [partition, fault]))
     }
     const answer = fault === 'request lost' ? undefined : await connection.produce(topic, producer, batches)
+    if (typeof fault === 'object') return new Map(batches.map(({ partition }) => [partition, fault.written]))
     if (typeof fault === 'string') {
       connection.close()
       throw new KafkaFailure('away', fault)
@@ -194,6 +251,7 @@ function faulty(connection: KafkaConnection, faults: Fault[], sent: Sent[]): Kaf
   return new Proxy(connection, {
     get(target, name) {
       if (name === 'produce') return produce
+      if (name === 'metadata') return metadata
       const value: unknown = Reflect.get(target, name, target)
       return typeof value === 'function' ? value.bind(target) : value
     },

@@ -8,6 +8,7 @@ import type { BrokerHooks, BrokerReader } from '../broker.ts'
 import { History } from '../history.ts'
 import type { LogEntry, Position } from '../log.ts'
 import { Segment } from '../segment.ts'
+import { Answers, Rewritten } from './answers.ts'
 import type { Cluster } from './cluster.ts'
 import type { KafkaLimits, Presence } from './presence.ts'
 import { CODE, type Fetched, type FetchedRecord, KafkaFailure } from './protocol.ts'
@@ -74,6 +75,9 @@ export class KafkaReader implements BrokerReader {
 
   async *read(from: Position, signal: AbortSignal): AsyncGenerator<LogEntry> {
     const cluster = this.#parts.newCluster()
+    const { partition, limits } = this.#parts
+    const { fetchWaitMs: waitMs, fetchBytes } = limits
+    const answers = new Answers({ cluster, partition, bytesMax: fetchBytes / ANSWERS, waitMs })
     const ended = AbortSignal.any([signal, this.#closing.signal])
     const end = () => cluster.close() // ends a fetch that waits
     let begun = false
@@ -84,17 +88,19 @@ export class KafkaReader implements BrokerReader {
       while (place !== undefined && !ended.aborted) {
         let fetched: Fetched
         try {
-          fetched = await (ahead ?? this.#fetch(cluster, place.at))
+          fetched = await (ahead ?? answers.fetch(place.at))
           ahead = undefined
           this.#parts.presence.back()
         } catch (error) {
           ahead = undefined
           cluster.forget()
-          place = await this.#recover(place, error, ended)
+          const { lane, at }: Place = place
+          place = await this.#recover(place, error as Error, ended)
+          if (place?.lane !== lane || place.at < at) answers.forget()
           continue
         }
         if (fetched.next > place.at) {
-          ahead = this.#fetch(cluster, fetched.next)
+          ahead = answers.fetch(fetched.next)
           ahead.catch(() => {}) // told when it is waited for
         }
         for (const record of fetched.records) {
@@ -148,13 +154,6 @@ export class KafkaReader implements BrokerReader {
     this.#trimming = undefined
   }
 
-  async #fetch(cluster: Cluster, offset: number): Promise<Fetched> {
-    const { partition, limits } = this.#parts
-    const bytesMax = limits.fetchBytes / ANSWERS
-    const request = { topic: cluster.topic, partition, offset, bytesMax, waitMs: limits.fetchWaitMs }
-    return (await cluster.leader(partition)).fetch(request)
-  }
-
   /** Tells the history what was held before the first segment that is read. False where that cannot be known now. */
   async #beginHistory(at: number): Promise<boolean> {
     try {
@@ -174,8 +173,16 @@ export class KafkaReader implements BrokerReader {
     })
   }
 
-  async #recover(place: Place, error: unknown, ended: AbortSignal): Promise<Place | undefined> {
+  async #recover(place: Place, error: Error, ended: AbortSignal): Promise<Place | undefined> {
     if (ended.aborted) return undefined
+    if (error instanceof Rewritten) {
+      return this.#persist(ended, async () => {
+        this.#parts.cluster.forget()
+        const lane = await this.#name()
+        const bounds = await this.bounds()
+        return lane === place.lane ? this.#anew(place, error.message, bounds) : { lane, at: bounds.first }
+      })
+    }
     if (!(error instanceof KafkaFailure)) throw error
     if (error.kind === 'unreadable') {
       this.#parts.hooks.onForeign(place.lane, place.at, error.message)
@@ -194,10 +201,23 @@ export class KafkaReader implements BrokerReader {
   }
 
   /** What was asked for is not there: it was trimmed by someone else, or the partition has lost its end. */
-  #moved(place: Place, { first, next }: { first: number; next: number }): Place {
+  #moved(place: Place, bounds: { first: number; next: number }): Place {
     const { lane, at } = place
-    if (at >= first && at <= next) return place
+    const { first, next } = bounds
+    if (at > next) return this.#anew(place, `ends at ${next} and we have read up to ${at}`, bounds)
     if (at < first) this.#parts.hooks.onLost(lane, at, first)
+    return { lane, at: Math.max(at, first) }
+  }
+
+  /** The broker has lost what it had confirmed. What it holds since then cannot be told: the ledger skips what it has. */
+  #anew({ lane }: Place, why: string, { first }: { first: number }): Place {
+    const { cluster, partition, hooks, retention } = this.#parts
+    hooks.onNotice(
+      `partition ${partition} of ${cluster.topic} ${why}: the broker has lost what it had confirmed; all is read anew`,
+    )
+    this.#history = new History(retention)
+    this.#committed = 0
+    this.#trimTo = undefined
     return { lane, at: first }
   }
 

@@ -1,15 +1,19 @@
 // What the tests of the Kafka log share: configurations for topics of their own, hooks that remember, and Kafka's own
 // view of a topic through the public interface of kafkajs.
 
+import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { TestContext } from 'node:test'
-import { type Admin, Kafka as Client, logLevel, type Message, Partitioners } from 'kafkajs'
+import kafkajs, { type Admin, Kafka as Client, logLevel, type Message, Partitioners } from 'kafkajs'
 import type { Config, KafkaConfig } from '../../../src/config/config.ts'
 import type { BrokerHooks, BrokerReader, Publisher } from '../../../src/log/broker.ts'
 import { type KafkaOptions, openKafkaPublisher, openKafkaReader } from '../../../src/log/kafka/open.ts'
 import type { Segment } from '../../../src/log/segment.ts'
 import { atEnd } from '../../e2e/daemon.ts'
 import { eventually, segment } from '../segments.ts'
+
+/** Not found by name in what kafkajs exports. */
+export const { CompressionTypes, CompressionCodecs } = kafkajs
 
 export const clients = ['kafkajs', 'platformatic'] as const
 export type ClientName = (typeof clients)[number]
@@ -127,11 +131,17 @@ export async function administrator(t: TestContext, brokers: string[]): Promise<
   return admin
 }
 
-/** What someone else writes to the topic. */
-export async function writeForeign(brokers: string[], topic: string, messages: Message[]): Promise<void> {
+/** What someone else writes to the topic, in one batch. */
+export async function writeForeign(
+  brokers: string[],
+  topic: string,
+  messages: Message[],
+  compression = CompressionTypes.None,
+): Promise<void> {
   const producer = clientOf(brokers).producer({ createPartitioner: Partitioners.DefaultPartitioner })
   await producer.connect()
-  await producer.send({ topic, messages: messages.map((message) => ({ ...message, partition: 0 })) })
+  const addressed = messages.map((message) => ({ ...message, partition: 0 }))
+  await producer.send({ topic, messages: addressed, compression })
   await producer.disconnect()
 }
 
@@ -163,3 +173,18 @@ export interface Traffic {
   bytesRead: number
   bytesWritten: number
 }
+
+/** kafkajs writes Snappy with it, and cannot read it, as without it. */
+CompressionCodecs[CompressionTypes.Snappy] = () => ({
+  /** One literal: https://github.com/google/snappy/blob/main/format_description.txt */
+  async compress({ buffer }: { buffer: Buffer }): Promise<Buffer> {
+    const { length } = buffer
+    assert.ok(length < 16384)
+    const head = Buffer.from([(length & 127) | 128, length >>> 7, 61 << 2, 0, 0])
+    head.writeUInt16LE(length - 1, 3)
+    return Buffer.concat([head, buffer])
+  },
+  async decompress(): Promise<Buffer> {
+    throw Object.assign(new Error('Snappy compression not implemented'), { name: 'KafkaJSNotImplemented' })
+  },
+})

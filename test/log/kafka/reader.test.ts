@@ -5,6 +5,7 @@ import { atEnd } from '../../e2e/daemon.ts'
 import { eventually, Reading } from '../segments.ts'
 import {
   administrator,
+  CompressionTypes,
   clients,
   configFor,
   Heard,
@@ -190,6 +191,24 @@ for (const client of clients) {
       { at: 2, reason: 'it is empty' },
       { at: 3, reason: 'its checksum is wrong' },
     ])
+  })
+
+  test(`${client}: what cannot be read costs nothing of what lies before it and behind it`, async (t) => {
+    const config = configFor(kafka.brokers, client)
+    const publisher = await publisherFor(t, config)
+    const { topic } = config.log.kafka
+    for (let n = 0; n < 5; n++) await publisher.publish(0, stamped(n))
+    await writeForeign(kafka.brokers, topic, [{ value: 'a' }, { value: 'b' }], CompressionTypes.Snappy)
+    for (let n = 5; n < 8; n++) await publisher.publish(0, stamped(n))
+    const heard = new Heard()
+    const reading = new Reading(await readerFor(t, config, { hooks: heard }))
+    await reading.until(() => reading.names.includes('n7'))
+    await reading.stop()
+    assert.deepEqual(reading.names, names(0, 8))
+    assert.deepEqual(
+      heard.foreign.map(({ at }) => at),
+      [5, 6],
+    )
   })
 
   test(`${client}: a topic that is made anew is another lane, read from its start`, async (t) => {

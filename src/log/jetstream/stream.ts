@@ -76,8 +76,9 @@ export async function ensureStream(
   const manager = await managerOf(connection)
   const { stream } = config.log.jetstream
   try {
-    const info = (await findStream(manager, stream)) ?? (await makeStream(manager, config))
-    checkStream(info.config, config)
+    const found = (await findStream(manager, stream)) ?? (await makeStream(manager, config))
+    checkStream(found.config, config)
+    const info = await grown(manager, found, config)
     for (const text of differences(info.config, config)) notice(text)
     return identityOf(info)
   } catch (error) {
@@ -123,6 +124,27 @@ async function makeStream(manager: JetStreamManager, config: Config): Promise<St
     throw new LogMisconfigured(
       `the stream ${wanted.name} cannot be made with max_bytes ${wanted.max_bytes} (log.retention.maxBytes) and ` +
         `num_replicas ${wanted.num_replicas} (log.jetstream.replicas): ${answer.description}`,
+    )
+  }
+}
+
+/**
+ * History and backlog are measured by `log.retention.maxBytes`: a stream that takes less would be full before anything is
+ * trimmed, and stay so. One that takes more does no harm.
+ */
+async function grown(manager: JetStreamManager, info: StreamInfo, config: Config): Promise<StreamInfo> {
+  const { name, max_bytes: is } = info.config
+  const { maxBytes } = config.log.retention
+  if (is <= 0 || is >= maxBytes) return info
+  try {
+    return await manager.streams.update(name, { max_bytes: maxBytes })
+  } catch (error) {
+    const answer = error instanceof NatsError ? error.api_error : undefined
+    const denied = (error as NatsError).code === 'PERMISSIONS_VIOLATION'
+    if (!denied && (answer === undefined || answer.code === 503)) throw error
+    throw new LogMisconfigured(
+      `the stream ${name} has max_bytes ${is}, which must be ${maxBytes} (log.retention.maxBytes) at least, and cannot be ` +
+        `raised: ${answer?.description ?? (error as Error).message}`,
     )
   }
 }

@@ -58,7 +58,7 @@ async function openOn(t: TestContext, settings: Partial<StreamConfig>, partition
   await manager.streams.add({ ...right, ...settings } as StreamConfig)
   const told = new Told()
   const opened = JetStreamPublisher.open(config, told)
-  return { told, stream, opened }
+  return { told, stream, config, opened }
 }
 
 const wrong: [string, Partial<StreamConfig> & Record<string, unknown>, string[]][] = [
@@ -103,13 +103,37 @@ test('a sealed stream is refused', async (t) => {
   )
 })
 
-test('a stream of another size is used, and that is said', async (t) => {
-  const { opened, told, stream } = await openOn(t, { max_bytes: 2 ** 26 })
+test('a stream of more than the budget is used, and that is said', async (t) => {
+  const { opened, told, stream } = await openOn(t, { max_bytes: 2 ** 30 })
   await (await opened).close()
   assert.equal(told.notices.length, 1)
   assert.match(
     told.notices[0],
-    new RegExp(`${stream} has max_bytes 67108864, and log.retention.maxBytes is 268435456`),
+    new RegExp(`${stream} has max_bytes 1073741824, and log.retention.maxBytes is 268435456`),
+  )
+})
+
+test('a stream of less than the budget grows to it, also where several processes find it so', async (t) => {
+  const { opened, told, stream, config } = await openOn(t, { max_bytes: 2 ** 26 })
+  const others = Array.from({ length: 3 }, () => JetStreamPublisher.open(config, told))
+  for (const publisher of await Promise.all([opened, ...others])) await publisher.close()
+  const manager = await (await aside(t, await servers())).jetstreamManager()
+  const { config: now } = await manager.streams.info(stream)
+  assert.equal(now.max_bytes, config.log.retention.maxBytes)
+  assert.deepEqual(now.subjects, [`${stream}.*`])
+  assert.equal(now.discard, 'new')
+  assert.deepEqual(told.notices, [])
+})
+
+test('a stream that cannot grow to the budget is refused, with both figures', async (t) => {
+  const addresses = await servers()
+  const small = configOf(t, addresses)
+  await (await JetStreamPublisher.open(small, new Told())).close()
+  const large = { ...small, log: { ...small.log, retention: { ...small.log.retention, maxBytes: 2 ** 50 } } }
+  const { maxBytes } = small.log.retention
+  await assert.rejects(
+    JetStreamPublisher.open(large, new Told()),
+    misconfigured(`max_bytes ${maxBytes}`, `${2 ** 50} (log.retention.maxBytes)`),
   )
 })
 

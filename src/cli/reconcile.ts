@@ -10,7 +10,6 @@ import {
   type Comparison,
   type Counted,
   reconcile as compare,
-  type LogReport,
   lackedByOther,
   type ReconcileParts,
   type ReconcileReport,
@@ -104,7 +103,8 @@ function hooks(kind: BrokerKind, io: Io): BrokerHooks {
 }
 
 function explain(error: unknown): never {
-  for (const Expected of [ReconcileStopped, LogUnavailable, LogUnconfirmed, LogFull, LogMisconfigured]) {
+  if (error instanceof LogMisconfigured) throw new UsageError(printable(error.message), { cause: error })
+  for (const Expected of [ReconcileStopped, LogUnavailable, LogUnconfirmed, LogFull]) {
     if (error instanceof Expected) throw new Failure(printable(error.message), { cause: error })
   }
   throw error
@@ -171,11 +171,17 @@ function conclusion({ total }: ReconcileReport, apply: boolean, consumed: string
   const lines: string[] = []
   for (const kind of kinds) {
     const other = kind === 'kafka' ? 'jetstream' : 'kafka'
-    const { copied, missing } = total[kind]
+    const { copied, missing, forgotten } = total[kind]
     const lacking = lackedByOther(total[kind])
     if (copied.segments > 0) lines.push(`${amountOf(copied)} copied from ${kind} into ${other}.`)
     if (lacking.segments > 0)
-      lines.push(`${other} lacks ${amountOf(lacking)} of ${kind}${uncounted(missing, apply)}.`)
+      lines.push(`${other} lacks ${amountOf(lacking)} of ${kind}${uncounted(missing, forgotten, apply)}.`)
+    if (forgotten.segments > 0) {
+      lines.push(
+        `${amountOf(forgotten)} of ${kind} from before all that the results remember: whether counted or not, nobody can ` +
+          'tell. The processor takes them for counted, also when they are copied.',
+      )
+    }
   }
   const lack = kinds.some((kind) => lackedByOther(total[kind]).segments > 0)
   const different = total.jetstream.different.segments
@@ -199,9 +205,9 @@ function conclusion({ total }: ReconcileReport, apply: boolean, consumed: string
   return lines
 }
 
-function uncounted({ segments, events }: LogReport['missing'], apply: boolean): string {
+function uncounted({ segments, events }: Amount, forgotten: Amount, apply: boolean): string {
   if (apply) return ''
-  if (segments === 0) return ', all counted: the results are right without them'
+  if (segments === 0) return forgotten.segments > 0 ? '' : ', all counted: the results are right without them'
   return `; ${amountOf({ segments, events })} not in the results yet`
 }
 

@@ -69,6 +69,8 @@ export interface LogReader {
    * The ledger forgets their writers. Each is told once.
    */
   finished(): string[]
+  /** Unix milliseconds: what was received before was read, from every log that may hold it. Left out: all that came. */
+  readUpTo?(): number
   close(): Promise<void>
 }
 

@@ -47,8 +47,10 @@ export interface LogReport {
   different: Amount
   /** Identities that were in this log before. */
   duplicates: Amount
-  /** Only here, and in the results. */
+  /** Only here, and in the results, or taken for it. */
   counted: Amount
+  /** Of `counted`: older than what the results remember, so that nobody can tell. */
+  forgotten: Amount
   /** Only here, and not in the results yet. */
   missing: Amount
   /** Only here, in the results, and older than what the other log, which was trimmed, still holds. */
@@ -85,7 +87,8 @@ export interface ReconcileReport {
   differences: Difference[]
 }
 
-export type Counted = (writer: string, sequence: number, receivedAt: number) => boolean
+/** `forgotten`: too old to tell; taken for counted. */
+export type Counted = (writer: string, sequence: number, receivedAt: number) => boolean | 'forgotten'
 
 export interface ReconcileParts {
   partitions: number
@@ -332,11 +335,12 @@ class Partition {
       identities.setState(i, State.settled)
       one.alone--
       const isCounted = counted(writer, sequence, receivedAt)
-      if (isCounted && other.oldest !== undefined && receivedAt < other.oldest) {
+      if (isCounted === true && other.oldest !== undefined && receivedAt < other.oldest) {
         count(one.report.trimmed, events)
         continue
       }
       count(one.report[isCounted ? 'counted' : 'missing'], events)
+      if (isCounted === 'forgotten') count(one.report.forgotten, events)
       if (apply) await this.#copy(one, other, segment)
     }
     if (apply) await this.#copied(one, other)
@@ -515,6 +519,7 @@ function emptyComparison(): Comparison {
     different: nothing(),
     duplicates: nothing(),
     counted: nothing(),
+    forgotten: nothing(),
     missing: nothing(),
     trimmed: nothing(),
     copied: nothing(),

@@ -35,6 +35,13 @@ export class IntervalSet {
     }
   }
 
+  /** Adds 0 to n - 1 to a set that is empty. */
+  addBelow(n: number): void {
+    if (n === 0) return
+    this.#starts.push(0)
+    this.#ends.push(n)
+  }
+
   /** Index of the last interval that starts at or before n, or -1. The newest is asked for most. */
   #before(n: number): number {
     const starts = this.#starts

@@ -12,7 +12,7 @@
 // old. Producers idle for longer than `producerIdle` are forgotten likewise, and the idlest ones when there are more
 // than PRODUCERS_MAX, or they hold more than LEDGER_INTERVALS_MAX intervals together.
 
-import { LEDGER_INTERVALS_MAX, PRODUCER_INTERVALS_MAX, PRODUCERS_MAX } from '../limits.ts'
+import { LEDGER_INTERVALS_MAX, PRODUCER_INTERVALS_MAX, PRODUCERS_MAX, PROGRESS_MS_MAX } from '../limits.ts'
 import { IntervalSet } from './intervals.ts'
 
 /** The key of the horizon; those of others have a colon behind one letter. */
@@ -58,8 +58,17 @@ export class Ledger {
   /** Keys to be removed with the next commit. */
   #forgotten: string[] = []
 
-  /** `entries`: what earlier commits put. */
-  constructor(entries: Iterable<[key: string, value: Buffer]> = []) {
+  readonly #progressOf: (writer: string) => number
+
+  /**
+   * `entries`: what earlier commits put. `progressOf`: of a writer that may have been forgotten, the sequence below which
+   * its segments are committed, or 0; remembered for longer than the writer.
+   */
+  constructor(
+    entries: Iterable<[key: string, value: Buffer]> = [],
+    progressOf: (writer: string) => number = () => 0,
+  ) {
+    this.#progressOf = progressOf
     for (const [key, value] of entries) {
       if (key === HORIZON) {
         this.#horizon = value.readDoubleLE(0)
@@ -83,9 +92,13 @@ export class Ledger {
 
   /** True when this segment is new; it is then claimed. `receivedAt`: Unix milliseconds. */
   claimSegment(writer: string, sequence: number, receivedAt: number, claims: Claims): boolean {
-    if (receivedAt < this.#horizon && !this.#writers.has(writer)) {
-      this.behindHorizon++
-      return false
+    if (!this.#writers.has(writer)) {
+      if (receivedAt < this.#horizon) {
+        this.behindHorizon++
+        return false
+      }
+      // One that comes back after it was forgotten: copies of its earlier segments may come after this one.
+      entry(this.#writers, writer).recent.addBelow(this.#progressOf(writer))
     }
     if (!claim(entry(this.#writers, writer), sequence)) return false
     claims.writers.push(writer)
@@ -96,7 +109,8 @@ export class Ledger {
   /** True when the effects of a segment are in some commit, or it counts as an old copy. */
   hasCounted(writer: string, sequence: number, receivedAt: number): boolean {
     const counted = this.#writers.get(writer)
-    return counted === undefined ? receivedAt < this.#horizon : counted.recent.has(sequence)
+    if (counted !== undefined) return counted.recent.has(sequence)
+    return receivedAt < this.#horizon || sequence < this.#progressOf(writer)
   }
 
   /** True when this body is new; it is then claimed. `now`: Unix milliseconds. */
@@ -144,8 +158,9 @@ export class Ledger {
     batch.putLedger(`p:${producer}`, value)
   }
 
-  /** The log will not yield this writer's segments again. */
+  /** The log will not yield this writer's segments again. One that has some on their way is not forgotten. */
   forgetWriter(writer: string): void {
+    if ((this.#writers.get(writer)?.claimed.size ?? 0) > 0) return
     if (this.#writers.delete(writer)) this.#forgotten.push(`w:${writer}`)
   }
 
@@ -180,6 +195,14 @@ export class Ledger {
     }
     return forgotten
   }
+}
+
+/**
+ * The time before which writers may be forgotten, Unix milliseconds. `newest`: what was received last; `ageMax`: how long
+ * it is remembered; `readUpTo`: as in LogReader. A log that cannot be read holds it back for PROGRESS_MS_MAX at most.
+ */
+export function horizonOf(newest: number, ageMax: number, readUpTo: number): number {
+  return Math.min(newest - ageMax, Math.max(readUpTo, newest - PROGRESS_MS_MAX))
 }
 
 function entry(all: Map<string, Counted>, name: string): Counted {

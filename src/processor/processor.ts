@@ -38,7 +38,7 @@ import type { Store } from '../results/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Batch, Buffers } from './batch.ts'
 import { Idle } from './idle.ts'
-import { Ledger } from './ledger.ts'
+import { horizonOf, Ledger } from './ledger.ts'
 import { Merged } from './merged.ts'
 import type { Pool } from './pool.ts'
 
@@ -109,7 +109,7 @@ export class Processor {
   constructor(parts: ProcessorParts) {
     this.#parts = parts
     const { store, config } = parts
-    this.#ledger = new Ledger(store.ledger())
+    this.#ledger = new Ledger(store.ledger(), (writer) => this.#writers.get(writer)?.sequence ?? 0)
     this.#merged = new Merged(store, config.measures)
     this.#counters = readCounters(store)
     this.#positions = readLanes(store)
@@ -147,9 +147,11 @@ export class Processor {
     return this.#ledger.hasCounted(writer, sequence, receivedAt)
   }
 
-  /** All of a lane below `next` is counted, though it was read elsewhere: its position moves with the next commit. */
+  /** All of a lane below `next` is counted, though it was read elsewhere: its position moves with a commit. */
   walked(lane: string, next: number): void {
-    if (next > (this.#positions.get(lane) ?? 0)) this.#walked.set(lane, next)
+    if (next <= (this.#positions.get(lane) ?? 0)) return
+    this.#walked.set(lane, next)
+    this.#commitSoon() // also where nothing else comes any more
   }
 
   /** Records of the log that could not be read: a counter, since what they held is not to be had. */
@@ -330,7 +332,7 @@ export class Processor {
     if (!endless.has(reader.kind)) return []
     // By the time of what was read, not by the clock: a backlog may be as old as it likes.
     const newest = Math.min(this.#counters.lastReceivedAt, now) // a listener's clock may have been wrong
-    const horizon = newest - writerAgeMax(config)
+    const horizon = horizonOf(newest, writerAgeMax(config), reader.readUpTo?.() ?? newest)
     const old = [...this.#writers].filter(([, { receivedAt }]) => receivedAt < horizon)
     if (old.length > 0) this.#ledger.raiseHorizon(horizon)
     for (const [writer] of old) this.#ledger.forgetWriter(writer)

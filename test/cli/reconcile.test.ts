@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { Readable, Writable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
-import { readWords } from '../../src/cli/command.ts'
+import { readWords, UsageError } from '../../src/cli/command.ts'
 import { reconcileCommand } from '../../src/cli/reconcile.ts'
 import type { BrokerHooks } from '../../src/log/broker.ts'
+import { LogMisconfigured } from '../../src/log/log.ts'
 import { countedIn } from '../../src/processor/counted.ts'
-import { Claims, Ledger } from '../../src/processor/ledger.ts'
+import { Claims, HORIZON, Ledger } from '../../src/processor/ledger.ts'
 import { openStore } from '../../src/results/store.ts'
 import { temporaryFolder } from '../e2e/daemon.ts'
 import { FakeBroker, stamped } from '../log/dual/fake-broker.ts'
@@ -206,4 +207,40 @@ test('a stored ledger says which segments were counted', async () => {
   const asked = [0, 1, 2, 3, 6, 7, 8].filter((sequence) => counted('00000000000000aa', sequence, 1))
   assert.deepEqual(asked, [0, 1, 2, 7])
   assert.equal(counted('00000000000000bb', 0, 1), false, 'a producer is no writer')
+})
+
+test('a broker that is not what the configuration says is wrong configuration', async () => {
+  const command = reconcileCommand(async () => ({
+    openReader: () => Promise.reject(new LogMisconfigured('the topic has 3 partitions')),
+    openPublisher: () => assert.fail('nothing is to be copied'),
+  }))
+  const words = readWords(command, ['--set', 'log.kind=dual'])!
+  const io = { stdin: Readable.from([]), stdout: new Writable(), stderr: new Writable(), env: {} }
+  await assert.rejects(
+    async () => command.run(words, io),
+    (error: Error) => {
+      assert.ok(error instanceof UsageError, `${error}`)
+      assert.equal(error.message, 'the topic has 3 partitions')
+      return true
+    },
+  )
+})
+
+test('what is older than all that the ledger remembers is told apart from what is counted', async (t) => {
+  const { jetstream, reconcile, dataDir } = await world(t, [[1, 0]])
+  const store = await openStore(dataDir, 0)
+  const horizon = Buffer.alloc(8)
+  horizon.writeDoubleLE(1000)
+  await store.commit(await store.takeOwnership(), (batch) => batch.putLedger(HORIZON, horizon))
+  await store.close()
+  jetstream.store(0, stamped(1, 0))
+  jetstream.store(0, stamped(9, 0, { receivedAt: 999 }))
+  jetstream.store(0, stamped(9, 1, { receivedAt: 1000 }))
+  const { code, stdout } = await reconcile()
+  assert.equal(code, 1)
+  assert.match(
+    stdout,
+    /kafka lacks 3 segments \(3 events\) of jetstream; 1 segment \(1 event\) not in the results yet\./,
+  )
+  assert.match(stdout, /\n1 segment \(1 event\) of jetstream from before all that the results remember/)
 })

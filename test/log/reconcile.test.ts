@@ -53,6 +53,7 @@ const report = (parts: Partial<LogReport>): LogReport => ({
   different: nothing,
   duplicates: nothing,
   counted: nothing,
+  forgotten: nothing,
   missing: nothing,
   trimmed: nothing,
   copied: nothing,

@@ -141,3 +141,41 @@ test('what is counted is told, what is only claimed is not', () => {
   assert.equal(ledger.hasCounted('w', 4, 1), false)
   assert.equal(ledger.hasCounted('other', 3, 1), false)
 })
+
+test('a writer that comes back after it was forgotten is counted on, and no copy from before is', () => {
+  const stored = new Stored()
+  const progress = new Map([['idle', 2]])
+  const ledger = new Ledger([], (writer) => progress.get(writer) ?? 0)
+  const before = new Claims()
+  for (const sequence of [0, 1]) ledger.claimSegment('idle', sequence, 1000, before)
+  ledger.count([before], stored)
+  ledger.forgetWriter('idle')
+  ledger.raiseHorizon(5000)
+  ledger.count([], stored)
+  const after = new Claims()
+  assert.equal(ledger.claimSegment('idle', 2, 6000, after), true)
+  for (const sequence of [0, 1, 2]) {
+    assert.equal(ledger.claimSegment('idle', sequence, 1000, new Claims()), false, `${sequence} again`)
+  }
+  ledger.count([after], stored)
+  const restarted = new Ledger(stored.entries)
+  for (const sequence of [0, 1, 2]) {
+    assert.equal(restarted.claimSegment('idle', sequence, 1000, new Claims()), false, `${sequence} again`)
+    assert.equal(restarted.hasCounted('idle', sequence, 1000), true)
+  }
+  assert.equal(restarted.claimSegment('idle', 3, 6000, new Claims()), true)
+})
+
+test('a writer with segments on their way is not forgotten', () => {
+  const stored = new Stored()
+  const ledger = new Ledger()
+  const first = new Claims()
+  ledger.claimSegment('w', 0, 1000, first)
+  ledger.count([first], stored)
+  const second = new Claims()
+  ledger.claimSegment('w', 1, 6000, second)
+  ledger.forgetWriter('w')
+  ledger.count([second], stored)
+  assert.equal(ledger.claimSegment('w', 0, 1000, new Claims()), false)
+  assert.equal(new Ledger(stored.entries).hasCounted('w', 0, 1000), true)
+})

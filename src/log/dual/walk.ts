@@ -10,8 +10,11 @@ import type { LogEntry, Position } from '../log.ts'
 import type { Segment } from '../segment.ts'
 
 export interface WalkHooks {
-  /** All of this lane below `next` is counted: the position from which it would be consumed. */
-  onWalked(lane: string, next: number): void
+  /**
+   * All of this lane below `next` is counted: the position from which it would be consumed. What was counted may still
+   * have to reach the disk: the lane is trimmed once this position has. `receivedAt`: of the segment before it.
+   */
+  onWalked(lane: string, next: number, receivedAt: number): void
   /** The log that is consumed has long passed where this segment should have been. Told once for each. */
   onOverdue(kind: BrokerReader['kind'], writer: string, sequence: number): void
   /** The log cannot be read; it is tried again. */
@@ -66,11 +69,11 @@ export class Walk {
     const { reader, hooks } = this.#parts
     let turn = 0
     for await (const entry of reader.read(new Map(this.#place), signal)) {
+      const { receivedAt } = entry.segment
       await this.#until(entry, signal)
       if (signal.aborted) return
       this.#place.set(entry.lane, entry.next)
-      reader.committed(new Map([[entry.lane, entry.next]]))
-      hooks.onWalked(entry.lane, entry.next)
+      hooks.onWalked(entry.lane, entry.next, receivedAt)
       if (++turn % WALK_SEGMENTS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve))
     }
   }

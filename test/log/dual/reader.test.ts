@@ -194,7 +194,7 @@ async function process(t: TestContext, parts: ReturnType<typeof dual>, from: num
     parts.both(n, n * 1000)
     await read.until(() => read.entries.some(({ sequence }) => sequence === n))
     parts.ledger.add(`1/${n}`)
-    reader.committed(read.position())
+    reader.committed(new Map([...parts.walked, ...read.position()]))
   }
   return read
 }
@@ -234,7 +234,44 @@ test('nothing of it is trimmed that was not counted, and it goes on once that is
     ledger.add(`1/${n}`)
   }
   await eventually(() => (walked.get('jetstream:fake:0') ?? 0) > 100)
-  assert.ok(jetstream.segments(0).length < 60)
+  assert.deepEqual(committed, [], 'nor before that it was walked is on disk')
+  await read.stop()
+})
+
+test('it says up to when both logs were read', async (t) => {
+  const parts = dual('jetstream')
+  const { jetstream, kafka, ledger, open, walked } = parts
+  const reader = open()
+  const read = reading(t, reader)
+  kafka.away = 'gone'
+  for (let n = 0; n < 20; n++) {
+    parts.both(n, (n + 1) * OVERDUE_MS)
+    ledger.add(`1/${n}`)
+  }
+  await read.count(20)
+  assert.ok(reader.readUpTo() <= 0)
+  kafka.away = undefined
+  kafka.store(0, stamped(7, 0, { text: 'alone', receivedAt: 21 * OVERDUE_MS }))
+  const more = async (n: number) => {
+    const segment = stamped(1, n, { text: `n${n}`, bytes: MAX_BYTES, receivedAt: (n + 1) * OVERDUE_MS })
+    jetstream.store(0, segment)
+    kafka.store(0, segment)
+    ledger.add(`1/${n}`)
+    await read.until(() => read.entries.some(({ sequence }) => sequence === n))
+  }
+  for (let n = 20; walked.get('kafka:fake:0') !== 20; n++) await more(n)
+  assert.equal(reader.readUpTo(), 19 * OVERDUE_MS, 'it stands before the one that was not counted')
+  await read.stop()
+})
+
+test('a union says up to when both logs were read', async (t) => {
+  const { open, both, jetstream } = dual('union')
+  const reader = open()
+  const read = reading(t, reader)
+  for (let n = 0; n < 5; n++) both(n, (n + 1) * OVERDUE_MS)
+  jetstream.store(0, stamped(1, 5, { receivedAt: 9 * OVERDUE_MS }))
+  await read.count(11)
+  assert.equal(reader.readUpTo(), 4 * OVERDUE_MS)
   await read.stop()
 })
 

@@ -129,7 +129,7 @@ export const KAFKA_OVERHEAD_BYTES_MAX = 1024
 
 /** Bytes of segments on their way to a log that the other one has confirmed (`ackWhen: any`); past it: left out. */
 export const BEHIND_BYTES_MAX = 32 * MiB
-/** How long a start waits for the second of two brokers (`ackWhen: any`) before it goes on with one, milliseconds. */
+/** How long a listener that already answers counts as starting while a broker is not reached, milliseconds. */
 export const BROKER_START_MS_MAX = 5_000
 /** How long a log must miss nothing before it is told that it keeps up again, milliseconds. */
 export const KEEPING_UP_MS_MIN = 1_000

@@ -1,9 +1,11 @@
 // The role at the socket: takes events, and answers queries from the results stores.
 
+import { setTimeout } from 'node:timers/promises'
 import { Admission } from '../ingest/admission.ts'
 import { openIntake } from '../ingest/intake.ts'
 import { publish } from '../ingest/publish.ts'
 import { Streams } from '../ingest/streams.ts'
+import { BROKER_START_MS_MAX } from '../limits.ts'
 import { openWriters } from '../log/open.ts'
 import { brokerLines } from './broker-lines.ts'
 import { DataPort } from './http.ts'
@@ -37,6 +39,9 @@ export async function listener(parts: RoleParts): Promise<Role> {
   const streams = new Streams(route)
   streams.mount(port.app)
   await port.listen({ kind, durability }, { publish: true })
+  // Without its broker it answers, too: queries, and 503.
+  await Promise.race([writers.reached, setTimeout(BROKER_START_MS_MAX, undefined, { ref: false })])
+  writers.reached.catch(parts.failed)
 
   return {
     report: () => ({
@@ -48,7 +53,7 @@ export async function listener(parts: RoleParts): Promise<Role> {
       port.stopListening()
       const streamsOver = streams.drain()
       for (const deadline = Date.now() + UPLOAD_MS_MAX; admission.open > 0 && Date.now() < deadline; ) {
-        await new Promise((resolve) => setTimeout(resolve, UPLOAD_CHECK_MS))
+        await setTimeout(UPLOAD_CHECK_MS)
       }
       await intake.drained()
       await streamsOver

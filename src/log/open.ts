@@ -5,7 +5,6 @@ import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { backlogBytesMax, segmentBytesMax } from '../config/log-size.ts'
-import { BROKER_START_MS_MAX } from '../limits.ts'
 import type { BrokerHooks, BrokerReader, Publisher } from './broker.ts'
 import { BrokerWriter, type Publishing } from './broker-writer.ts'
 import { ComingPublisher, ComingReader } from './dual/coming.ts'
@@ -44,6 +43,8 @@ export interface WriterHooks extends BrokerEvents {
 /** A listener's lanes, one for each partition. */
 export interface Writers {
   readonly lanes: readonly LogWriter[]
+  /** Resolves once all brokers are reached; until then those are away. Rejects with LogMisconfigured. */
+  readonly reached: Promise<void>
   /** Why a broker cannot be reached at present, by its name. */
   away(): Partial<Record<BrokerName, string>>
   /** What the dual log could write to the other broker only; undefined for other kinds. */
@@ -52,7 +53,7 @@ export interface Writers {
   close(): Promise<void>
 }
 
-/** Reaches the brokers first; waits for those that are away. Rejects with LogMisconfigured. */
+/** Brokers are waited for by whoever asks for `reached`. */
 export async function openWriters(config: Config, hooks: WriterHooks): Promise<Writers> {
   const { kind } = config.log
   const partitions = Array.from({ length: config.log.partitions }, (_, partition) => partition)
@@ -60,12 +61,17 @@ export async function openWriters(config: Config, hooks: WriterHooks): Promise<W
     const lanes = await Promise.all(partitions.map((partition) => openLocalWriter(config, partition)))
     return {
       lanes,
+      reached: Promise.resolve(),
       away: () => ({}),
       missing: () => undefined,
       close: async () => void (await Promise.all(lanes.map((lane) => lane.close()))),
     }
   }
-  const publishers = await openPublishers(config, hooks)
+  const brokers = brokersOf(kind)
+  const opening = brokers.map((broker) => openPublisher(broker, config, brokerHooks(broker, hooks)))
+  const publishers = opening.map((one, i) => new ComingPublisher(brokers[i], one))
+  const reached = Promise.all(opening).then(() => {})
+  reached.catch(() => {}) // told to whoever waits for it
   const dual = publishers.length > 1 ? dualOf(publishers, config, hooks) : undefined
   const publisher: Publishing = dual ?? publishers[0]
   const lanes = partitions.map(
@@ -80,6 +86,7 @@ export async function openWriters(config: Config, hooks: WriterHooks): Promise<W
   )
   return {
     lanes,
+    reached,
     away: () => awayOf(publishers),
     missing: () => dual?.missing,
     async close() {
@@ -99,21 +106,6 @@ export function declaredDurability(kind: Config['log']['kind']): Durability {
 export function brokersOf(kind: Config['log']['kind']): BrokerName[] {
   if (kind === 'dual') return ['jetstream', 'kafka']
   return kind === 'jetstream' || kind === 'kafka' ? [kind] : []
-}
-
-/** Reaches the brokers. Under `ackWhen: any` one of two is enough, after a while: the other one may come later. */
-function openPublishers(config: Config, events: BrokerEvents): Promise<Publisher[]> {
-  const brokers = brokersOf(config.log.kind)
-  const opening = brokers.map((broker) => openPublisher(broker, config, brokerHooks(broker, events)))
-  if (brokers.length === 1 || config.log.dual.ackWhen === 'both') return Promise.all(opening)
-  const coming = opening.map((one, i) => new ComingPublisher(brokers[i], one))
-  return new Promise((resolve, reject) => {
-    Promise.all(opening).then(resolve, reject)
-    const patience = setTimeout(() => {
-      for (const one of opening) one.then(() => resolve(coming), reject)
-    }, BROKER_START_MS_MAX)
-    Promise.allSettled(opening).then(() => clearTimeout(patience))
-  })
 }
 
 export function openPublisher(broker: BrokerName, config: Config, hooks: BrokerHooks): Promise<Publisher> {
@@ -146,7 +138,7 @@ export interface ReaderHooks extends BrokerEvents {
   onOverdue(broker: BrokerName, writer: string, sequence: number): void
   /** Of a dual log: all of this lane below `next` is counted, though it is not the one that is consumed. */
   onWalked(lane: string, next: number): void
-  /** True when a segment is counted and that is on disk; asked by the dual log. */
+  /** True when a segment is in some commit; asked by the dual log. */
   counted(writer: string, sequence: number, receivedAt: number): boolean
 }
 

@@ -81,3 +81,27 @@ for (const kind of ['jetstream', 'kafka'] as const) {
     await daemon.processed(1)
   })
 }
+
+for (const kind of ['jetstream', 'kafka', 'dual'] as const) {
+  test(`${kind}: started while its broker is away, it answers queries, and 503 to events`, async (t) => {
+    const brokers = await startBrokers(t, kind)
+    const daemon = await Daemon.start(t, { config: { log: logOf(kind, brokers) } })
+    assert.equal((await daemon.post(frame({ subject: 'a' }))).status, 202)
+    await daemon.processed(1)
+    await daemon.stop()
+    const server = brokers.kafka ?? brokers.nats!
+    await server.kill()
+    const launching = daemon.launch()
+    const status = await daemon.until(({ processed }) => processed.events === 1)
+    assert.equal(status.log.kind, kind)
+    const refused = await daemon.post(frame({ subject: 'b' }))
+    assert.equal(refused.status, 503)
+    assert.ok(Number(refused.headers.get('retry-after')) > 0)
+    await daemon.until(({ log }) => log.away !== undefined)
+    await server.restart()
+    await launching
+    await daemon.until(({ log }) => log.away === undefined)
+    assert.equal((await daemon.post(frame({ subject: 'b' }))).status, 202)
+    await daemon.processed(2)
+  })
+}

@@ -75,6 +75,7 @@ async function setUp(t: TestContext, sets: string[]): Promise<LogUnderTest> {
         ...events,
         committed: (_, writer) => committed.below(writer),
       })
+      await writers.reached
       const [lane] = writers.lanes
       return {
         kind: lane.kind,

@@ -1,5 +1,5 @@
-// A broker that was not reached yet: away, or without anything to read, until it is. For a dual log whose other broker
-// is there.
+// A broker that was not reached yet: away, or without anything to read, until it is. A listener answers meanwhile, and a
+// dual log has its other broker.
 
 import type { BrokerReader, Publisher } from '../broker.ts'
 import { type LogEntry, LogUnavailable, type Position } from '../log.ts'
@@ -30,8 +30,8 @@ export class ComingPublisher implements Publisher {
     return this.#failure?.message ?? `${this.kind} was not reached yet`
   }
 
-  async publish(partition: number, segment: Segment): Promise<void> {
-    if (this.#publisher === undefined) throw new LogUnavailable(this.away)
+  publish(partition: number, segment: Segment): Promise<void> {
+    if (this.#publisher === undefined) return Promise.reject(new LogUnavailable(this.away))
     return this.#publisher.publish(partition, segment)
   }
 

@@ -81,7 +81,6 @@ async function described(connection: KafkaConnection, config: Config): Promise<M
 
 function* wrongSettings(config: Config, settings: Map<string, string>): Generator<LogMisconfigured> {
   const { topic } = config.log.kafka
-  const { maxAge, maxBytes } = config.log.retention
   const wrong = (setting: string, must: string) =>
     misconfigured(`the topic ${topic} has ${setting}=${settings.get(setting)}: it must be ${must}`)
   const below = (setting: string, least: number) => {
@@ -94,11 +93,10 @@ function* wrongSettings(config: Config, settings: Map<string, string>): Generato
   if (below('max.message.bytes', bytes)) {
     yield wrong('max.message.bytes', `${bytes} or more, for bodies of ${config.http.maxBody} (http.maxBody)`)
   }
-  if (below('retention.ms', maxAge)) {
-    yield wrong('retention.ms', `${UNLIMITED}, or ${maxAge} or more (log.retention.maxAge)`)
-  }
-  if (below('retention.bytes', maxBytes)) {
-    yield wrong('retention.bytes', `${UNLIMITED}, or ${maxBytes} or more (log.retention.maxBytes)`)
+  // Kafka deletes by these whether it was processed or not.
+  for (const setting of ['retention.ms', 'retention.bytes']) {
+    if ((settings.get(setting) ?? UNLIMITED) === UNLIMITED) continue
+    yield wrong(setting, `${UNLIMITED} (kafka-configs --alter --topic ${topic} --add-config ${setting}=-1)`)
   }
   const compression = settings.get('compression.type') ?? COMPRESSIONS[0]
   if (!COMPRESSIONS.includes(compression)) yield wrong('compression.type', COMPRESSIONS.join(', '))

@@ -19,8 +19,6 @@ import {
 const kafka = await startKafka()
 after(() => kafka.stop())
 
-const DAY_MS = 86_400_000
-
 for (const client of clients) {
   test(`${client}: several that start at once make one topic, with all it needs`, async (t) => {
     const config = configFor(kafka.brokers, client, { partitions: 3 })
@@ -58,12 +56,8 @@ for (const client of clients) {
       { 'max.message.bytes': '1048588' },
       /max\.message\.bytes=1048588: it must be [0-9]+ or/,
     ],
-    [
-      'forgets early',
-      { 'retention.ms': '3600000' },
-      /retention\.ms=3600000: it must be -1, or 86400000 or more/,
-    ],
-    ['is small', { 'retention.bytes': '1000000' }, /retention\.bytes=1000000: it must be -1, or 1073741824/],
+    ['forgets what is old', { 'retention.ms': '604800000' }, /retention\.ms=604800000: it must be -1/],
+    ['is bounded', { 'retention.bytes': '10000000000' }, /retention\.bytes=10000000000: it must be -1/],
     ['is packed', { 'compression.type': 'zstd' }, /compression\.type=zstd: it must be producer/],
   ]
   for (const [what, settings, message] of wrong) {
@@ -79,11 +73,10 @@ for (const client of clients) {
     })
   }
 
-  test(`${client}: a topic of an administrator's that keeps enough is taken`, async (t) => {
+  test(`${client}: a topic of an administrator's that keeps all is taken`, async (t) => {
     const config = configFor(kafka.brokers, client)
     await make(await administrator(t, kafka.brokers), config.log.kafka.topic, {
-      'retention.ms': String(DAY_MS),
-      'retention.bytes': String(2 ** 30),
+      'max.message.bytes': '20000000',
     })
     const publisher = await publisherFor(t, config)
     await publisher.publish(0, stamped(0))
@@ -115,9 +108,11 @@ async function make(
   settings: Record<string, string>,
   numPartitions = 1,
 ): Promise<void> {
-  const configEntries = Object.entries({ 'max.message.bytes': '16777216', ...settings }).map(
-    ([name, value]) => ({ name, value }),
-  )
+  const configEntries = Object.entries({
+    'max.message.bytes': '16777216',
+    'retention.ms': '-1',
+    ...settings,
+  }).map(([name, value]) => ({ name, value }))
   await admin.createTopics({
     waitForLeaders: true,
     topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }],

@@ -49,6 +49,17 @@ export interface BrokerHooks {
   onNotice(text: string): void
 }
 
+/** The data directory that a processor's name begins with (daemon/seat.ts); undefined for names of another shape. */
+export function directoryOf(member: string): string | undefined {
+  return /^([0-9a-f]{12})-[0-9]+$/.exec(member)?.[1]
+}
+
+/** Two of one log would have a part of the results each. */
+export function isStranger(member: string, self: string): boolean {
+  const [theirs, ours] = [directoryOf(member), directoryOf(self)]
+  return theirs !== undefined && ours !== undefined && theirs !== ours
+}
+
 /**
  * Which partitions this process owns. The store's epoch is what makes a mistake harmless; this decides who works on
  * what. What is owned stays owned while the broker is away: nobody can tell otherwise then.

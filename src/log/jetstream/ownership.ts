@@ -21,7 +21,7 @@ import {
 } from 'nats'
 import type { Config } from '../../config/config.ts'
 import { BROKER_REQUEST_MS_MAX, OWNER_SILENT_MS_MAX } from '../../limits.ts'
-import type { BrokerHooks, Ownership } from '../broker.ts'
+import { type BrokerHooks, isStranger, type Ownership } from '../broker.ts'
 import { LogMisconfigured, LogUnavailable } from '../log.ts'
 import { Link } from './connection.ts'
 import { deliveryOf } from './delivery.ts'
@@ -53,6 +53,8 @@ export class JetStreamLease implements Ownership {
   #changed: (owned: ReadonlySet<number>) => void = () => {}
   #wake: () => void = () => {}
   #told = false
+  /** Members of other data directories that were there before us, with the revisions of their keys. */
+  #strangers = new Map<string, number>()
   #failures = 0
 
   private constructor(config: Config, member: string) {
@@ -78,12 +80,15 @@ export class JetStreamLease implements Ownership {
 
   async run(changed: (owned: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
     this.#changed = changed
-    while (!signal.aborted) {
-      await this.#turn(signal)
-      await this.#pause(signal)
+    try {
+      while (!signal.aborted) {
+        await this.#turn(signal)
+        await this.#pause(signal)
+      }
+      await Promise.race([this.#leave(), wait(LEAVE_MS_MAX)])
+    } finally {
+      await this.#link!.close()
     }
-    await Promise.race([this.#leave(), wait(LEAVE_MS_MAX)])
-    await this.#link!.close()
   }
 
   async #prepare(connection: NatsConnection, config: Config): Promise<void> {
@@ -126,6 +131,7 @@ export class JetStreamLease implements Ownership {
     if (connection === undefined) return
     try {
       const manager = await managerOf(connection)
+      if (!this.#told && (await this.#waitsForStrangers(connection, manager))) return
       await this.#kv!.put(memberKey(this.#member), '')
       await this.#renew()
       const leases = await readAll(connection, manager, this.#bucket)
@@ -139,11 +145,31 @@ export class JetStreamLease implements Ownership {
       if (!this.#told) this.#tell() // also that there is nothing for us
       if (this.#link!.connection === connection) this.#link!.presence.back()
     } catch (error) {
+      if (error instanceof LogMisconfigured) throw error
       // Once is nothing: the next turn comes well before a lease ends.
       if (++this.#failures > 1 && this.#link!.connection === connection) {
         this.#link!.presence.away(`the bucket ${this.#bucket} does not answer: ${(error as Error).message}`)
       }
     }
+  }
+
+  /** Before we show: true while there are some that may be dead. Throws once one of them gives a sign of life. */
+  async #waitsForStrangers(connection: NatsConnection, manager: JetStreamManager): Promise<boolean> {
+    const leases = await readAll(connection, manager, this.#bucket)
+    const strangers = new Map<string, number>()
+    for (const [key, { revision }] of leases) {
+      const member = key.startsWith('member.') ? key.slice('member.'.length) : ''
+      if (!isStranger(member, this.#member)) continue
+      if ((this.#strangers.get(member) ?? revision) !== revision) {
+        throw new LogMisconfigured(
+          `the stream of ${this.#bucket} is processed by another data directory: its processor is ${member}, ours is ` +
+            `${this.#member}. Each needs a stream of its own (log.jetstream.stream)`,
+        )
+      }
+      strangers.set(member, revision)
+    }
+    this.#strangers = strangers
+    return strangers.size > 0
   }
 
   async #renew(): Promise<void> {

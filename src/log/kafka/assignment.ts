@@ -2,7 +2,8 @@
 // so that its tools show it.
 //
 //   what a member says: i16 version, i32 topics, for each i16 length and name, i32 length and user data
-//   what it is given:   i16 version, i32 topics, for each i16 length, name, i32 partitions, i32 each, i32 -1
+//   what it is given:   i16 version, i32 topics, for each i16 length, name, i32 partitions, i32 each, i32 length and
+//                       user data: the name of who worked it out
 //
 // All big endian. The user data are the partitions that the member has, i32 each: they stay where they are as far as
 // shares allow.
@@ -12,8 +13,6 @@ export interface Candidate {
   instance: string
   owned: number[]
 }
-
-const NO_DATA = -1
 
 /** Shares that differ by one at the most. */
 export function assign(candidates: Candidate[], partitions: number): Map<string, number[]> {
@@ -46,14 +45,24 @@ export function decodeSubscription(bytes: Buffer, topic: string): number[] {
   return readNumbers(bytes, at + 4, Math.max(0, bytes.readInt32BE(at)) / 4)
 }
 
-export function encodeAssignment(topic: string, partitions: number[]): Buffer {
-  return Buffer.concat([head(topic), int32(partitions.length), numbers(partitions), int32(NO_DATA)])
+/** `leader`: who worked it out. */
+export interface Assignment {
+  partitions: number[]
+  leader: string
 }
 
-export function decodeAssignment(bytes: Buffer, topic: string): number[] {
+export function encodeAssignment(topic: string, { partitions, leader }: Assignment): Buffer {
+  const name = Buffer.from(leader)
+  return Buffer.concat([head(topic), int32(partitions.length), numbers(partitions), int32(name.length), name])
+}
+
+export function decodeAssignment(bytes: Buffer, topic: string): Assignment {
   const at = head(topic).length
-  if (bytes.length < at + 4 || !bytes.subarray(2, at).equals(head(topic).subarray(2))) return []
-  return readNumbers(bytes, at + 4, bytes.readInt32BE(at))
+  if (bytes.length < at + 4 || !bytes.subarray(2, at).equals(head(topic).subarray(2))) {
+    return { partitions: [], leader: '' }
+  }
+  const partitions = readNumbers(bytes, at + 4, bytes.readInt32BE(at))
+  return { partitions, leader: bytes.toString('utf8', at + 8 + 4 * partitions.length) }
 }
 
 /** Version 0, and one topic. */

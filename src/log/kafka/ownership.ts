@@ -4,7 +4,7 @@
 // Each member joins under a name that outlives its process (static membership): started again in time, it has its
 // partitions back at once, and nobody else notices.
 
-import type { Ownership } from '../broker.ts'
+import { isStranger, type Ownership } from '../broker.ts'
 import { LogMisconfigured } from '../log.ts'
 import {
   assign,
@@ -52,8 +52,8 @@ export class KafkaOwnership implements Ownership {
       signal.removeEventListener('abort', end)
       cluster.close()
       changed(new Set())
+      await this.#leave(membership)
     }
-    await this.#leave(membership)
   }
 
   async #takePart(membership: Membership, cluster: Cluster, signal: AbortSignal): Promise<void> {
@@ -76,6 +76,7 @@ export class KafkaOwnership implements Ownership {
 
   /** The others need not wait until we count as gone. Where the broker is away they have to. */
   async #leave({ member }: Membership): Promise<void> {
+    if (member.id === '') return // whoever has our name then is another
     const cluster = this.#parts.newCluster()
     try {
       await (await cluster.coordinator(member.group)).leave(member)
@@ -161,19 +162,31 @@ class Membership {
     this.member.generation = joined.generation
     const assignments = joined.leader === joined.id ? this.#assignments(joined) : new Map<string, Buffer>()
     const given = await coordinator.sync(this.member, PROTOCOL, assignments)
-    this.#owned = decodeAssignment(given, topic)
+    const { partitions, leader } = decodeAssignment(given, topic)
+    if (isStranger(leader, this.member.instance)) {
+      throw new LogMisconfigured(
+        `the topic ${topic} is processed by another data directory: its processor is ${leader}, ours is ` +
+          `${this.member.instance}. Each needs a topic of its own (log.kafka.topic)`,
+      )
+    }
+    this.#owned = partitions
     this.joined = true
     this.#changed(new Set(this.#owned))
   }
 
   #assignments({ members }: Joined): Map<string, Buffer> {
     const { topic } = this.#cluster
+    const leader = this.member.instance
     const candidates = members.map(({ id, instance, metadata }) => ({
       id,
       instance,
       owned: decodeSubscription(metadata, topic),
     }))
-    const assigned = assign(candidates, this.#parts.partitions)
-    return new Map([...assigned].map(([id, partitions]) => [id, encodeAssignment(topic, partitions)]))
+    // Processors of another data directory get nothing, and see from the leader's name why.
+    const ours = candidates.filter(({ instance }) => !isStranger(instance, leader))
+    const assigned = assign(ours, this.#parts.partitions)
+    return new Map(
+      members.map(({ id }) => [id, encodeAssignment(topic, { partitions: assigned.get(id) ?? [], leader })]),
+    )
   }
 }

@@ -109,6 +109,29 @@ test('at no time do two members believe that they own the same', async (t) => {
   assert.deepEqual(twice, [])
 })
 
+test('a processor of another data directory is refused while one lives, and takes nothing', async (t) => {
+  const config = configOf(t, await servers(), { partitions: 4 })
+  const first = joinAsChild(t, config, '0123456789ab-0')
+  await eventually(() => shared(4, [first], [4]))
+  const ownership = await openJetStreamOwnership(config, 'ba9876543210-0', new Told())
+  const stop = new AbortController()
+  t.after(() => stop.abort())
+  const owned: number[][] = []
+  await assert.rejects(
+    ownership.run((all) => owned.push([...all]), stop.signal),
+    (error: Error) => {
+      assert.ok(error instanceof LogMisconfigured, `${error}`)
+      assert.match(error.message, /another data directory.*0123456789ab-0, ours is ba9876543210-0/)
+      return true
+    },
+  )
+  assert.ok(owned.every((all) => all.length === 0))
+  assert.deepEqual(first.owned, [0, 1, 2, 3])
+  await first.leave() // and leaves its keys behind
+  const second = await join_(t, config, 'ba9876543210-0')
+  await eventually(() => shared(4, [second], [4]))
+})
+
 test("a killed member's partitions go to others when it has been silent for long enough", async (t) => {
   const config = configOf(t, await servers(), { partitions: 5 })
   const a = await join_(t, config, 'a')

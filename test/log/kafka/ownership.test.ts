@@ -107,6 +107,20 @@ for (const client of clients) {
     assert.deepEqual(second.owned.length, PARTITIONS)
   })
 
+  test(`${client}: a processor of another data directory is refused, and takes nothing`, async (t) => {
+    const config = configFor(kafka.brokers, client, { partitions: PARTITIONS })
+    const first = new Owner(t, config, '0123456789ab-0')
+    await first.until(() => first.owned.length === PARTITIONS)
+    const stranger = new Owner(t, config, 'ba9876543210-0')
+    await assert.rejects(stranger.ended, {
+      name: 'LogMisconfigured',
+      message: /another data directory.*0123456789ab-0, ours is ba9876543210-0.*log\.kafka\.topic/,
+    })
+    assert.deepEqual(stranger.owned, [])
+    const second = new Owner(t, config, '0123456789ab-1')
+    await shared([first, second])
+  })
+
   test(`${client}: leaving while the broker is away ends soon`, async (t) => {
     const config = configFor(kafka.brokers, client, { partitions: PARTITIONS })
     const a = new Owner(t, config, 'a')

@@ -84,8 +84,14 @@ async function openPartition(
       },
       onError: (error) => logger.error({ partition, err: error }, 'reading the log failed'),
       onLost(lane, from, to) {
-        processor.lost(to - from)
-        logger.error({ partition, lane, from, to }, 'the broker does not hold these segments any more')
+        // A stream's numbers are shared by all partitions: how many of them were ours is not known.
+        const sharers = lane.startsWith('jetstream:') ? config.log.partitions : 1
+        const segments = Math.ceil((to - from) / sharers)
+        processor.lost(segments)
+        logger.error(
+          { partition, lane, from, to, segments },
+          'the broker does not hold these segments any more',
+        )
       },
       onForeign(lane, at, reason) {
         processor.lost(1)

@@ -49,7 +49,7 @@ export class Child {
 
   #hear(text: string): void {
     this.#said = (this.#said + text).slice(-TAIL_CHARACTERS)
-    this.#lines = this.#said.split('\n')
+    this.#lines = this.#said.split('\n').slice(0, -1) // what comes after the last break is not whole
   }
 
   /** The address that it prints, as a line of its own. */

@@ -55,7 +55,11 @@ async function openService(kind: string, place: string | undefined, processes: n
     return {
       pids: [child.pid],
       load: post(url),
-      stored: async () => Number(await (await fetch(`${url}/stored`)).text()),
+      async stored() {
+        const answer = await fetch(`${url}/stored`)
+        if (!answer.ok) throw new Error(`the service does not tell what it stored: ${await answer.text()}`)
+        return Number(await answer.text())
+      },
       stop: () => child.stop(),
     }
   } catch (error) {

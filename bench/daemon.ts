@@ -81,10 +81,13 @@ export class Daemon {
     return (await fetch(`${this.http}/v1/status`)).json() as Promise<Status>
   }
 
-  /** Waits until nothing waits to be processed. Returns the milliseconds it took. */
-  async caughtUp(): Promise<number> {
+  /** Waits until nothing waits to be processed, `msMax` at most. The milliseconds it took; NaN where it was not enough. */
+  async caughtUp(msMax = Number.POSITIVE_INFINITY): Promise<number> {
     const started = performance.now()
-    while ((await this.status()).lag.events > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    while ((await this.status()).lag.events > 0) {
+      if (performance.now() - started > msMax) return Number.NaN
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
     return performance.now() - started
   }
 

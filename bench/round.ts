@@ -17,6 +17,8 @@ export interface Line {
   json: boolean
   /** Requests a second for an open loop. */
   rate?: number
+  /** Measured for so long at least: what comes in large steps needs more than a few of them. */
+  secondsMin?: number
   /** The configuration, once what it needs is started. */
   set(): Promise<Setting>
 }
@@ -50,6 +52,9 @@ export function line(name: string, axis: string, change: Partial<Line> = {}): Li
     ...change,
   }
 }
+
+/** How long a round waits for what is not processed at its end. */
+const CAUGHT_UP_MS_MAX = 3000
 
 export interface Round {
   requests: number
@@ -117,6 +122,7 @@ async function measure(
   daemon: Daemon,
   brokers: number[],
 ): Promise<Round> {
+  const seconds = Math.max(pace.seconds, line.secondsMin ?? 0)
   const look = async () => ({
     status: await daemon.status(),
     at: performance.now(),
@@ -132,18 +138,19 @@ async function measure(
     connections: line.connections,
     bodies,
     eventsPerBody: line.events,
-    ...pace,
+    warmupSeconds: pace.warmupSeconds,
+    seconds,
     ...(line.rate === undefined ? {} : { rate: line.rate }),
     ...(line.json ? { contentType: 'application/json' } : {}),
     onMeasuring: begun,
   })
   await Promise.race([measuring, loading])
   const before = await look()
-  await Promise.race([wait(pace.seconds * 1000 - 100), loading])
+  await Promise.race([wait(seconds * 1000 - 100), loading])
   const after = await look()
   const processes = processesOf(daemon.pid)
   const outcome = await loading
-  const catchUpMs = await daemon.caughtUp()
+  const catchUpMs = await daemon.caughtUp(CAUGHT_UP_MS_MAX)
   const span = (after.at - before.at) / 1000
   const processed = (after.status.processed.events - before.status.processed.events) / span
   const seen = after.status.accepted.events - before.status.accepted.events

@@ -12,6 +12,9 @@ import { HEAD_BYTES } from './ring.ts'
 /** As in the daemon: under load many writes share one commit. */
 const COMMIT_INTERVAL_MS_MIN = 10
 
+/** Rows touched and not committed, past which reading waits: with a million subjects a commit would take seconds. */
+const DIRTY_ROWS_MAX = 65_536
+
 interface Lane {
   socket: Socket
   fd: number
@@ -20,21 +23,30 @@ interface Lane {
   committed: number
 }
 
+interface Write {
+  lane: Lane
+  at: number
+  bytes: number
+  events: number
+}
+
 export async function startProcessor(dir: string): Promise<void> {
   const root = open({ path: join(dir, 'results'), maxDbs: 2 })
   const rows = root.openDB<Buffer, Buffer>('rows', { encoding: 'binary', keyEncoding: 'binary' })
   const positions = root.openDB<number, number>('positions', { keyEncoding: 'uint32' })
   const fold = new Fold()
   const lanes: Lane[] = []
+  /** Flushed and not read; no more than the rings hold. */
+  const waiting: Write[] = []
   let accepted = 0
+  let folded = 0
   let processed = 0
   let memory = Buffer.allocUnsafeSlow(1024 * 1024)
   let view = new DataView(memory.buffer)
   let committing = false
   let startedAt = 0
 
-  const read = (lane: Lane, at: number, bytes: number, events: number): void => {
-    accepted += events
+  const read = ({ lane, at, bytes, events }: Write): void => {
     if (bytes > memory.length) {
       memory = Buffer.allocUnsafeSlow(bytes * 2)
       view = new DataView(memory.buffer)
@@ -42,14 +54,21 @@ export async function startProcessor(dir: string): Promise<void> {
     readSync(lane.fd, memory, 0, bytes, at)
     fold.add(memory, view, HEAD_BYTES, HEAD_BYTES + memory.readUInt32LE(0))
     lane.read++
-    if (committing) return
+    folded += events
+  }
+
+  const readOn = (): void => {
+    let n = 0
+    while (n < waiting.length && fold.dirtyRows < DIRTY_ROWS_MAX) read(waiting[n++])
+    waiting.splice(0, n)
+    if (committing || folded === processed) return
     committing = true
     setTimeout(commit, Math.max(0, startedAt + COMMIT_INTERVAL_MS_MIN - performance.now()))
   }
 
   const commit = async (): Promise<void> => {
     startedAt = performance.now()
-    const until = accepted
+    const until = folded
     const read = lanes.map((lane) => lane.read)
     let last: Promise<unknown> = Promise.resolve()
     const values = Buffer.allocUnsafeSlow(fold.dirtyRows * STATS * 8)
@@ -69,14 +88,18 @@ export async function startProcessor(dir: string): Promise<void> {
       tell(lane.socket, read[n] - lane.committed, accepted, processed)
       lane.committed = read[n]
     }
-    if (accepted === processed) committing = false
-    else setTimeout(commit, Math.max(0, startedAt + COMMIT_INTERVAL_MS_MIN - performance.now()))
+    committing = false
+    readOn()
   }
 
   const server = createServer((socket) => {
     let lane: Lane | undefined
     onMessage(socket, (at, bytes, events) => {
-      if (lane !== undefined) return read(lane, at, bytes, events)
+      if (lane !== undefined) {
+        accepted += events
+        waiting.push({ lane, at, bytes, events })
+        return readOn()
+      }
       lane = { socket, fd: openSync(join(dir, `${at}.ring`), 'r'), read: 0, committed: 0 }
       lanes.push(lane)
     })

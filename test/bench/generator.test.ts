@@ -47,14 +47,23 @@ async function load(
 }
 
 test('an answer counts once, however it is cut, and whatever length it has', async (t) => {
+  const answering = new Set<Socket>()
+  let tooEarly = 0
   const { outcome, requests } = await load(t, (socket, n) => {
+    if (answering.has(socket)) tooEarly++
     const whole = accepted('x'.repeat(n % 12))
     socket.setNoDelay()
     const cut = n % 3 === 0 ? whole.length : (n * 7) % whole.length
     socket.write(whole.slice(0, cut))
-    if (cut < whole.length) setImmediate(() => socket.write(whole.slice(cut)))
+    if (cut === whole.length) return
+    answering.add(socket)
+    setTimeout(() => {
+      answering.delete(socket)
+      socket.write(whole.slice(cut))
+    }, 2)
   })
   assert.ok(outcome.requests > 20)
+  assert.equal(tooEarly, 0, 'no request before the end of the answer to the last one')
   assert.ok(Math.abs(requests - outcome.requests) <= 3, 'but for those in flight at either end')
   assert.equal(outcome.events, outcome.requests * 2)
   assert.equal(outcome.others.size, 0)

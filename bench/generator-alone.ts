@@ -1,5 +1,5 @@
 // `npm run bench:generator`: the generator against a server that drops what it gets, so that its share of the other
-// figures is known. `--prof FILE` profiles it.
+// figures is known. `node --cpu-prof build/bench/generator-alone.js` profiles it.
 
 import { parseArgs } from 'node:util'
 import { Daemon } from './daemon.ts'

@@ -176,8 +176,8 @@ export const IDLE_SHARE_MIN = 0.1
 export const IDLE_SAMPLE_MS = 250
 /** Free bytes on the store's file system below which commits wait; lower than the log's, which stops first. */
 export const STORE_FREE_BYTES_MIN = 32 * MiB
-/** Merged rows kept in memory between commits, before the least recent half is let go. */
-export const MERGED_ROWS_MAX = 262_144
+/** Merged rows kept in memory between commits, before those are let go that are committed: about 100 bytes each. */
+export const MERGED_ROWS_MAX = 1_000_000
 /** Buckets of quantile sketches kept in memory between commits, before rows are let go: 12 bytes each. */
 export const MERGED_BUCKETS_MAX = 4_194_304
 /** Rows that a thread's table keeps room for between tasks; one that grew beyond it for a task shrinks again. */

@@ -1,5 +1,5 @@
 // What a measure comes to within a task: a table of rows by key and window, open addressing with linear probing over
-// typed arrays. Rows are dense, in the order they came.
+// typed arrays. Rows are dense, in the order they came, and numbered from 1.
 //
 // Blocks of events go through it step by step, each step a loop over the block: pick the events that count, tell their
 // windows, hash their keys, find their rows, add their values. Each loop is small enough to be compiled well, and
@@ -14,7 +14,14 @@ import { type CompiledMeasure, matches } from './measure.ts'
 import type { Seed } from './seed.ts'
 
 const ROWS_MIN = 1024
+/** Of the table, where there is no row: it takes what no row is to have. */
+const NO_ROW = 0
+/** Nanoseconds by which a time and a bound of a window, as doubles, are off together, and more. */
+const ROUNDED_MAX = 4096
 const SAMPLES_MIN = 4096
+const WINDOWS_MIN = 16
+/** The events of a block where all are picked. */
+const ALL = Int32Array.from({ length: BLOCK_EVENTS }, (_, event) => event)
 /** A 32-bit number that spreads well: 2^32 divided by the golden ratio. */
 const SPREAD = 0x9e3779b1
 /** What ends a key part (results/keys.ts), big endian. */
@@ -32,27 +39,40 @@ export class Aggregates {
 
   // Of the block at hand: the events that count, and for each of these its window, where its key stands in #source
   // (without the end of its last part), its hash, its row.
-  readonly #picked = new Int32Array(BLOCK_EVENTS)
-  readonly #windows = new Float64Array(BLOCK_EVENTS)
-  readonly #keyFrom = new Int32Array(BLOCK_EVENTS)
-  readonly #keyTo = new Int32Array(BLOCK_EVENTS)
+  #picked = ALL
+  readonly #windowOf = new Int32Array(BLOCK_EVENTS)
+  #keyFrom!: Int32Array
+  #keyTo!: Int32Array
   readonly #hashes = new Int32Array(BLOCK_EVENTS)
   readonly #found = new Int32Array(BLOCK_EVENTS)
   #source!: DataView
+  readonly #own = {
+    picked: new Int32Array(BLOCK_EVENTS),
+    keyFrom: new Int32Array(BLOCK_EVENTS),
+    keyTo: new Int32Array(BLOCK_EVENTS),
+  }
   /** Keys of the block, where they do not stand in the frames as they are. */
   #encoded: DataView = new DataView(new ArrayBuffer(BLOCK_EVENTS * 64))
 
-  // The last window: from and to in Unix milliseconds.
+  // Windows of the task by number: the Unix milliseconds where they start, and what the hashes of their keys start with.
+  readonly #windowNumbers = new Map<number, number>()
+  #windows = new Float64Array(WINDOWS_MIN)
+  #windowSeeds = new Int32Array(WINDOWS_MIN)
+  // The last one: its number; from and to in rounded nanoseconds, safely inside.
+  #window = 0
   #windowFrom = 0
   #windowTo = 0
 
   #rows = 0
   #rowsMax!: number
-  /** Pairs: hash, row + 1; 0 is free. Twice as many pairs as rows at least. */
+  /** Pairs: hash, row. Twice as many pairs as rows at least. */
   #slots!: Int32Array
   /** STATS numbers for each row, as in a delta. */
   #stats!: Float64Array
   #hash!: Int32Array
+  /** The number of its window. */
+  #rowWindow!: Int32Array
+  /** Where a row's key ends in #keys; it starts where the one before ends. */
   #keyEnd!: Int32Array
   #keys!: DataView
 
@@ -63,6 +83,7 @@ export class Aggregates {
   constructor(measure: CompiledMeasure, seed: Seed) {
     this.#measure = measure
     this.#seed = seed
+    this.#windowSeeds[0] = Math.imul(seed.start, seed.multiplier)
     this.#makeRows(ROWS_MIN)
     this.#keys = new DataView(new ArrayBuffer(ROWS_MIN * 16))
   }
@@ -84,8 +105,11 @@ export class Aggregates {
   /** Notes the events that count; returns how many there are. */
   #pick(fields: Fields): number {
     const { conditions, numbers } = this.#measure
-    const { frames, size, values } = fields
-    const picked = this.#picked
+    const { frames, size, valued, values } = fields
+    this.#picked = ALL
+    if (conditions.length === 0 && (!numbers || valued === size)) return size
+    const { picked } = this.#own
+    this.#picked = picked
     let events = 0
     for (let event = 0; event < size; event++) {
       picked[events] = event
@@ -108,22 +132,41 @@ export class Aggregates {
   #tellWindows(fields: Fields, events: number): void {
     const { windowMs } = this.#measure
     if (windowMs === 0) return
-    const { times } = fields
+    const { lows, highs } = fields
     const picked = this.#picked
-    const windows = this.#windows
-    let from = this.#windowFrom
-    let to = this.#windowTo
+    const windowOf = this.#windowOf
     for (let i = 0; i < events; i++) {
-      const time = times[picked[i]]
-      if (!(time >= from && time < to)) {
-        // Both are whole and time < 2^45, so rounding never lifts the quotient over the next whole number.
-        from = Math.floor(time / windowMs) * windowMs
-        to = from + windowMs
-      }
-      windows[i] = from
+      const low = lows[picked[i]] >>> 0
+      const high = highs[picked[i]] >>> 0
+      const nanos = high * 4294967296 + low // rounded to 1024 at most
+      if (!(nanos >= this.#windowFrom && nanos < this.#windowTo)) this.#enter(low, high)
+      windowOf[i] = this.#window
     }
-    this.#windowFrom = from
-    this.#windowTo = to
+  }
+
+  /** Makes the window of this time the last one. */
+  #enter(low: number, high: number): void {
+    const { windowMs } = this.#measure
+    // Both are whole and the time < 2^45, so rounding never lifts the quotient over the next whole number.
+    const start = Math.floor(milliseconds(low, high) / windowMs) * windowMs
+    this.#windowFrom = start * 1e6 + ROUNDED_MAX
+    this.#windowTo = (start + windowMs) * 1e6 - ROUNDED_MAX
+    const known = this.#windowNumbers.get(start)
+    this.#window = known ?? this.#windowNumbers.size
+    if (known !== undefined) return
+    this.#windowNumbers.set(start, this.#window)
+    if (this.#window === this.#windows.length) this.#growWindows()
+    this.#windows[this.#window] = start
+    this.#windowSeeds[this.#window] = Math.imul(this.#seed.start ^ start, this.#seed.multiplier)
+  }
+
+  #growWindows(): void {
+    const windows = new Float64Array(this.#windows.length * 2)
+    const windowSeeds = new Int32Array(windows.length)
+    windows.set(this.#windows)
+    windowSeeds.set(this.#windowSeeds)
+    this.#windows = windows
+    this.#windowSeeds = windowSeeds
   }
 
   /** Keys of one part, which stand in the frames as they are; false when a NUL has to be escaped in one of them. */
@@ -131,10 +174,12 @@ export class Aggregates {
     const starts = fields.starts[field]
     const ends = fields.ends[field]
     const picked = this.#picked
-    for (let i = 0; i < events; i++) {
-      const event = picked[i]
-      this.#keyFrom[i] = starts[event]
-      this.#keyTo[i] = ends[event]
+    const all = picked === ALL
+    this.#keyFrom = all ? starts : this.#own.keyFrom
+    this.#keyTo = all ? ends : this.#own.keyTo
+    for (let i = 0; i < events && !all; i++) {
+      this.#keyFrom[i] = starts[picked[i]]
+      this.#keyTo[i] = ends[picked[i]]
     }
     this.#source = fields.view
     return !this.#hashKeys(events)
@@ -144,10 +189,13 @@ export class Aggregates {
   #encodeKeys(fields: Fields, by: readonly number[], events: number): void {
     const { view } = fields
     const picked = this.#picked
+    const { keyFrom, keyTo } = this.#own
+    this.#keyFrom = keyFrom
+    this.#keyTo = keyTo
     let to = 0
     for (let i = 0; i < events; i++) {
       const event = picked[i]
-      this.#keyFrom[i] = to
+      keyFrom[i] = to
       for (let part = 0; part < by.length; part++) {
         const start = fields.starts[by[part]][event]
         const end = fields.ends[by[part]][event]
@@ -155,7 +203,7 @@ export class Aggregates {
         if (room > this.#encoded.byteLength) this.#encoded = grown(this.#encoded, room * 2)
         to = encodePart(view, start, end, this.#encoded, to)
       }
-      this.#keyTo[i] = to - END_BYTES
+      keyTo[i] = to - END_BYTES
     }
     this.#source = this.#encoded
     this.#hashKeys(events)
@@ -166,15 +214,15 @@ export class Aggregates {
     const keys = this.#source
     const keyFrom = this.#keyFrom
     const keyTo = this.#keyTo
-    const windows = this.#windows
+    const windowOf = this.#windowOf
+    const windowSeeds = this.#windowSeeds
     const hashes = this.#hashes
-    const { start, multiplier } = this.#seed
-    const wordMax = keys.byteLength - 4
+    const { multiplier } = this.#seed
     let zeros = 0 // sign bits of bytes that are 0, and of some that are 1
     for (let i = 0; i < events; i++) {
       const from = keyFrom[i]
       const to = keyTo[i]
-      let hash = Math.imul(Math.imul(start ^ windows[i], multiplier) ^ (to - from), multiplier)
+      let hash = Math.imul(windowSeeds[windowOf[i]] ^ (to - from), multiplier)
       let word: number
       if (to - from >= 4) {
         for (let at = from; at + 4 < to; at += 4) {
@@ -185,8 +233,7 @@ export class Aggregates {
         }
         word = keys.getInt32(to - 4, true)
       } else {
-        word = from <= wordMax ? keys.getInt32(from, true) : wordAtEnd(keys, from, to)
-        word = (word & MASKS[to - from]) | FILLERS[to - from]
+        word = shortWord(keys, from, to)
       }
       zeros |= (word - 0x01010101) & ~word
       hash = Math.imul(hash ^ word, multiplier)
@@ -200,55 +247,42 @@ export class Aggregates {
   /** Finds the rows of the keys in their windows, and makes those that there are not. */
   #find(events: number): void {
     if (this.#rows + events > this.#rowsMax) this.#growRows()
-    const windows = this.#windows
+    const windowOf = this.#windowOf
     const hashes = this.#hashes
+    const keyFrom = this.#keyFrom
+    const keyTo = this.#keyTo
+    const source = this.#source
     const found = this.#found
     const slots = this.#slots
-    const stats = this.#stats
+    const rowWindow = this.#rowWindow
+    const keyEnd = this.#keyEnd
     const mask = slots.length - 2
     for (let i = 0; i < events; i++) {
       const hash = hashes[i]
+      const bytes = keyTo[i] - keyFrom[i]
       let slot = (hash << 1) & mask
-      for (;;) {
-        const row = slots[slot + 1] - 1
-        if (row < 0) {
-          found[i] = this.#make(slot, i)
-          break
-        }
-        if (slots[slot] === hash && stats[row * STATS + WINDOW] === windows[i] && this.#isKey(row, i)) {
-          found[i] = row
+      let row = slots[slot + 1]
+      while (row !== NO_ROW) {
+        const start = keyEnd[row - 1]
+        if (
+          slots[slot] === hash &&
+          rowWindow[row] === windowOf[i] &&
+          keyEnd[row] - start === bytes + END_BYTES &&
+          same(source, keyFrom[i], this.#keys, start, bytes)
+        ) {
           break
         }
         slot = (slot + 2) & mask
+        row = slots[slot + 1]
       }
+      found[i] = row === NO_ROW ? this.#make(slot, i) : row
     }
-  }
-
-  /** True when the row's key is the i-th of the block. */
-  #isKey(row: number, i: number): boolean {
-    const keys = this.#keys
-    const source = this.#source
-    const from = this.#keyFrom[i]
-    const to = this.#keyTo[i]
-    const start = row === 0 ? 0 : this.#keyEnd[row - 1]
-    const end = this.#keyEnd[row] - END_BYTES
-    if (end - start !== to - from) return false
-    if (to - from < 4) {
-      for (let at = from; at < to; at++) {
-        if (source.getUint8(at) !== keys.getUint8(start + at - from)) return false
-      }
-      return true
-    }
-    for (let at = from, key = start; at + 4 < to; at += 4, key += 4) {
-      if (source.getInt32(at, true) !== keys.getInt32(key, true)) return false
-    }
-    return source.getInt32(to - 4, true) === keys.getInt32(end - 4, true)
   }
 
   #make(slot: number, i: number): number {
-    const row = this.#rows++
+    const row = ++this.#rows
     this.#slots[slot] = this.#hashes[i]
-    this.#slots[slot + 1] = row + 1
+    this.#slots[slot + 1] = row
     const stats = this.#stats
     const base = row * STATS
     stats[base + COUNT] = 0
@@ -256,14 +290,16 @@ export class Aggregates {
     stats[base + CARRY] = 0
     stats[base + MIN] = Number.POSITIVE_INFINITY
     stats[base + MAX] = Number.NEGATIVE_INFINITY
-    stats[base + WINDOW] = this.#windows[i]
+    stats[base + WINDOW] = this.#windows[this.#windowOf[i]]
+    this.#rowWindow[row] = this.#windowOf[i]
     this.#hash[row] = this.#hashes[i]
-    const start = row === 0 ? 0 : this.#keyEnd[row - 1]
+    const start = this.#keyEnd[row - 1]
     const from = this.#keyFrom[i]
     const to = this.#keyTo[i]
     const room = start + to - from + END_BYTES + SLACK_BYTES
     if (room > this.#keys.byteLength) this.#keys = grown(this.#keys, room * 2)
-    const end = copy(this.#source, from, to, this.#keys, start)
+    copy(this.#source, from, to, this.#keys, start)
+    const end = start + to - from
     this.#keys.setUint16(end, END)
     this.#keyEnd[row] = end + END_BYTES
     return row
@@ -288,8 +324,9 @@ export class Aggregates {
       const sum = before + value
       stats[base + SUM] = sum
       stats[base + CARRY] += lost(before, value, sum)
-      if (value < stats[base + MIN]) stats[base + MIN] = value
-      if (value > stats[base + MAX]) stats[base + MAX] = value
+      // Without branches, which would be guessed wrong too often: times 0 it goes to NO_ROW. 17 ns become 11.
+      stats[(base + MIN) * Number(value < stats[base + MIN])] = value
+      stats[(base + MAX) * Number(value > stats[base + MAX])] = value
     }
   }
 
@@ -302,7 +339,7 @@ export class Aggregates {
     const sampleBucket = this.#sampleBucket
     let at = this.#samples
     for (let i = 0; i < events; i++, at++) {
-      sampleRow[at] = found[i]
+      sampleRow[at] = found[i] - 1
       sampleBucket[at] = bucketOf(fields.upperOf(picked[i]))
     }
     this.#samples = at
@@ -310,51 +347,56 @@ export class Aggregates {
 
   /** How much there is to take. */
   size(): Size {
-    const rows = this.#rows
-    return { rows, samples: this.#samples, keyBytes: rows === 0 ? 0 : this.#keyEnd[rows - 1] }
+    return { rows: this.#rows, samples: this.#samples, keyBytes: this.#keyEnd[this.#rows] }
   }
 
   /** Puts all rows into a section of their size; the table is empty then. */
   take(section: Section): void {
     const rows = this.#rows
-    section.stats.set(this.#stats.subarray(0, rows * STATS))
-    section.hash.set(this.#hash.subarray(0, rows))
-    section.keyEnd.set(this.#keyEnd.subarray(0, rows))
+    section.stats.set(this.#stats.subarray(STATS, (rows + 1) * STATS))
+    section.hash.set(this.#hash.subarray(1, rows + 1))
+    section.keyEnd.set(this.#keyEnd.subarray(1, rows + 1))
     section.sampleRow.set(this.#sampleRow.subarray(0, this.#samples))
     section.sampleBucket.set(this.#sampleBucket.subarray(0, this.#samples))
     section.keys.set(new Uint8Array(this.#keys.buffer, 0, section.keyBytes))
-    this.#source = this.#encoded // not the frames
+    this.#source = this.#encoded // not the frames, which may be let go
     if (rows === 0) return
     if (this.#rowsMax > FOLD_ROWS_KEPT_MAX) this.#makeRows(ROWS_MIN)
     else this.#slots.fill(0)
     this.#rows = 0
     this.#samples = 0
+    this.#windowNumbers.clear()
+    this.#windowFrom = 0
+    this.#windowTo = 0
     if (this.#sampleRow.length > FOLD_ROWS_KEPT_MAX * 4) this.#makeSamples(SAMPLES_MIN)
   }
 
   #makeRows(rowsMax: number): void {
     this.#rowsMax = rowsMax
     this.#slots = new Int32Array(rowsMax * 4)
-    this.#stats = new Float64Array(rowsMax * STATS)
-    this.#hash = new Int32Array(rowsMax)
-    this.#keyEnd = new Int32Array(rowsMax)
+    this.#stats = new Float64Array((rowsMax + 1) * STATS)
+    this.#hash = new Int32Array(rowsMax + 1)
+    this.#rowWindow = new Int32Array(rowsMax + 1)
+    this.#keyEnd = new Int32Array(rowsMax + 1)
   }
 
   #growRows(): void {
     const stats = this.#stats
     const hash = this.#hash
+    const rowWindow = this.#rowWindow
     const keyEnd = this.#keyEnd
     this.#makeRows(this.#rowsMax * 2)
     this.#stats.set(stats)
     this.#hash.set(hash)
+    this.#rowWindow.set(rowWindow)
     this.#keyEnd.set(keyEnd)
     const slots = this.#slots
     const mask = slots.length - 2
-    for (let row = 0; row < this.#rows; row++) {
+    for (let row = 1; row <= this.#rows; row++) {
       let slot = (hash[row] << 1) & mask
-      while (slots[slot + 1] !== 0) slot = (slot + 2) & mask
+      while (slots[slot + 1] !== NO_ROW) slot = (slot + 2) & mask
       slots[slot] = hash[row]
-      slots[slot + 1] = row + 1
+      slots[slot + 1] = row
     }
   }
 
@@ -368,22 +410,48 @@ export class Aggregates {
   }
 }
 
-/** Writes a key part and its end, as in results/keys.ts; returns where that ends. */
-function encodePart(source: DataView, from: number, end: number, target: DataView, at: number): number {
+/**
+ * Whole milliseconds of nanoseconds given as two halves. As 2^32 = 4294 * 10^6 + 967296, this is exact in doubles:
+ * the sum stays below 2^53, and rounding the quotient never lifts it over the next whole number.
+ */
+function milliseconds(low: number, high: number): number {
+  return high * 4294 + Math.floor((high * 967296 + low) / 1e6)
+}
+
+/** True when the bytes at two places are the same. */
+function same(a: DataView, atA: number, b: DataView, atB: number, bytes: number): boolean {
+  if (bytes < 4) {
+    for (let i = 0; i < bytes; i++) if (a.getUint8(atA + i) !== b.getUint8(atB + i)) return false
+    return true
+  }
+  for (let i = 0; i + 4 < bytes; i += 4) {
+    if (a.getInt32(atA + i, true) !== b.getInt32(atB + i, true)) return false
+  }
+  return a.getInt32(atA + bytes - 4, true) === b.getInt32(atB + bytes - 4, true)
+}
+
+/** Copies source[from, end) to `target`, and up to three bytes more. True when there may be a NUL in it. */
+function copy(source: DataView, from: number, end: number, target: DataView, at: number): boolean {
   let zeros = 0
   let to = at
-  let word = from
-  for (; word + 4 <= end; word += 4, to += 4) {
-    const bytes = source.getInt32(word, true)
-    zeros |= (bytes - 0x01010101) & ~bytes
-    target.setInt32(to, bytes, true)
+  let i = from
+  for (; i + 4 <= end; i += 4, to += 4) {
+    const word = source.getInt32(i, true)
+    zeros |= (word - 0x01010101) & ~word
+    target.setInt32(to, word, true)
   }
-  for (; word < end; word++, to++) {
-    const byte = source.getUint8(word)
-    if (byte === 0) zeros = -1
-    target.setUint8(to, byte)
+  if (i < end) {
+    const word = shortWord(source, i, end)
+    zeros |= (word - 0x01010101) & ~word
+    target.setInt32(to, word, true)
   }
-  if ((zeros & 0x80808080) !== 0) to = escapePart(source, from, end, target, at)
+  return (zeros & 0x80808080) !== 0
+}
+
+/** Writes a key part and its end, as in results/keys.ts; returns where that ends. */
+function encodePart(source: DataView, from: number, end: number, target: DataView, at: number): number {
+  const nul = copy(source, from, end, target, at)
+  const to = nul ? escapePart(source, from, end, target, at) : at + end - from
   target.setUint16(to, END)
   return to + END_BYTES
 }
@@ -398,16 +466,14 @@ function escapePart(source: DataView, from: number, end: number, target: DataVie
   return to
 }
 
-/** Copies source[from, end); returns where the copy ends. */
-function copy(source: DataView, from: number, end: number, target: DataView, at: number): number {
-  let to = at
-  let i = from
-  for (; i + 4 <= end; i += 4, to += 4) target.setInt32(to, source.getInt32(i, true), true)
-  for (; i < end; i++, to++) target.setUint8(to, source.getUint8(i))
-  return to
+/** The fewer than four bytes from `from` to `end` as a word; the others are 1, so as not to look like NULs. */
+function shortWord(view: DataView, from: number, end: number): number {
+  const bytes = end - from
+  const word = from + 4 <= view.byteLength ? view.getInt32(from, true) : wordAtEnd(view, from, end)
+  return (word & MASKS[bytes]) | FILLERS[bytes]
 }
 
-/** The fewer than four bytes from `from` to `to`, where the view ends before a whole word. */
+/** The fewer than four bytes from `from` to `to`, where the view ends before a word would. */
 function wordAtEnd(view: DataView, from: number, to: number): number {
   let word = 0
   for (let at = to - 1; at >= from; at--) word = (word << 8) | view.getUint8(at)

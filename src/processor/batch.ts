@@ -20,7 +20,7 @@ export class Batch {
   redeliveredEvents = 0
   lastReceivedAt = 0
   /** Set once the pool has folded it; undefined also where there was nothing to fold. */
-  delta: ArrayBuffer | undefined
+  delta: ArrayBufferLike | undefined
   folded = false
   #frames: Uint8Array<SharedArrayBuffer>
   #bytes = 0
@@ -96,7 +96,7 @@ export class Batch {
     else runs.push(end, receivedAt)
   }
 
-  /** The bytes to fold: shared with the thread, and not to be touched until it is done. */
+  /** The bytes to fold: shared with the thread, which may write the delta over them. */
   task(): Task {
     return {
       frames: this.#frames.buffer,

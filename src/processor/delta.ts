@@ -1,5 +1,5 @@
-// A delta: what folding one task came to, in one transferable ArrayBuffer. Columns, so that it is written by copying
-// whole arrays and read in place.
+// A delta: what folding one task came to, in one buffer. Columns, so that it is written by copying whole arrays and
+// read in place.
 //
 //    0  f64  events folded
 //    8  i32  start, multiplier   the seed of the hashes
@@ -50,13 +50,13 @@ export interface Section extends Size {
 }
 
 export class Delta {
-  readonly buffer: ArrayBuffer
+  readonly buffer: ArrayBufferLike
   /** Events that were folded, counted by a measure or not. */
   readonly events: number
   readonly seed: Seed
   readonly sections: Section[] = []
 
-  constructor(buffer: ArrayBuffer) {
+  constructor(buffer: ArrayBufferLike) {
     this.buffer = buffer
     this.events = new Float64Array(buffer, 0, 1)[0]
     const [start, multiplier, sections] = new Int32Array(buffer, 8, 3)
@@ -69,11 +69,11 @@ export class Delta {
     }
   }
 
-  /** An empty one. */
-  static of(events: number, seed: Seed, sizes: readonly Size[]): Delta {
+  /** An empty one: in `room`, where that is large enough. */
+  static of(events: number, seed: Seed, sizes: readonly Size[], room?: ArrayBufferLike): Delta {
     let bytes = HEADER_BYTES
     for (const size of sizes) bytes += sectionBytes(size)
-    const buffer = new ArrayBuffer(bytes)
+    const buffer = room !== undefined && room.byteLength >= bytes ? room : new SharedArrayBuffer(bytes)
     new Float64Array(buffer, 0, 1)[0] = events
     new Int32Array(buffer, 8, 3).set([seed.start, seed.multiplier, sizes.length])
     let at = HEADER_BYTES
@@ -89,7 +89,7 @@ function sectionBytes({ rows, samples, keyBytes }: Size): number {
   return SECTION_HEADER_BYTES + rows * ROW_BYTES + samples * SAMPLE_BYTES + Math.ceil(keyBytes / 8) * 8
 }
 
-function section(buffer: ArrayBuffer, from: number, { rows, samples, keyBytes }: Size): Section {
+function section(buffer: ArrayBufferLike, from: number, { rows, samples, keyBytes }: Size): Section {
   let at = from
   const stats = new Float64Array(buffer, at, rows * STATS)
   at += stats.byteLength

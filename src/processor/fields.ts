@@ -38,11 +38,17 @@ export class Fields {
   readonly ends: Int32Array[]
   /** NaN where the event has none. */
   readonly values = new Float64Array(BLOCK_EVENTS)
-  /** The times of the events, whole Unix milliseconds. */
-  readonly times = new Float64Array(BLOCK_EVENTS)
+  /** Events in the block that have one. */
+  valued = 0
+  /** The times of the events, Unix nanoseconds: lower and upper 32 bits. */
+  readonly lows = new Int32Array(BLOCK_EVENTS)
+  readonly highs = new Int32Array(BLOCK_EVENTS)
   readonly #valueBits = new Int32Array(this.values.buffer)
   /** Names of the attributes that are looked for. */
   readonly #attributes: Uint8Array[]
+  /** Halves of the time of events that carry none. */
+  #receivedLow = 0
+  #receivedHigh = 0
 
   constructor(attributes: Uint8Array[]) {
     this.#attributes = attributes
@@ -55,7 +61,20 @@ export class Fields {
   begin(frames: Uint8Array): void {
     this.frames = frames
     this.view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength)
+    this.clear()
+  }
+
+  /** Starts the next block. */
+  clear(): void {
     this.size = 0
+    this.valued = 0
+  }
+
+  /** `ms`: the time of events that carry none, of those walked from now on. */
+  receivedAt(ms: number): void {
+    const nanos = BigInt(ms) * 1_000_000n
+    this.#receivedLow = Number(BigInt.asIntN(32, nanos))
+    this.#receivedHigh = Number(BigInt.asIntN(32, nanos >> 32n))
   }
 
   /** Lets go of the frames. */
@@ -69,11 +88,13 @@ export class Fields {
   }
 
   /**
-   * Adds the events of frames[from, end) until the block is full; returns where it came to. `receivedAt` is the time
-   * of events that carry none.
+   * Adds the events of frames[from, end) until the block is full; returns where it came to.
+   *
+   * Measured on one core, events of 60 bytes, nanoseconds an event: 20; were times made milliseconds here, 33. Tag and
+   * length read at once, as 16 bits, gain nothing.
    */
-  walk(from: number, end: number, receivedAt: number): number {
-    const { frames, view, values, times } = this
+  walk(from: number, end: number): number {
+    const { frames, view, values, lows, highs } = this
     const sourceStarts = this.starts[FIELD_SOURCE]
     const sourceEnds = this.ends[FIELD_SOURCE]
     const typeStarts = this.starts[FIELD_TYPE]
@@ -81,7 +102,7 @@ export class Fields {
     const subjectStarts = this.starts[FIELD_SUBJECT]
     const subjectEnds = this.ends[FIELD_SUBJECT]
     const attributes = this.#attributes.length
-    let size = this.size
+    let { size, valued } = this
     let at = from
     while (at < end && size < BLOCK_EVENTS) {
       let outer = frames[at++]
@@ -189,17 +210,25 @@ export class Fields {
       typeEnds[size] = typeEnd
       subjectStarts[size] = subjectStart
       subjectEnds[size] = subjectEnd
-      values[size] = valueAt === 0 ? Number.NaN : view.getFloat64(valueAt, true)
-      let time = receivedAt
+      const value = valueAt === 0 ? Number.NaN : view.getFloat64(valueAt, true)
+      values[size] = value
+      if (!Number.isNaN(value)) valued++
+      let low = 0
+      let high = 0
       if (timeAt !== 0) {
-        const low = view.getUint32(timeAt, true)
-        const high = view.getUint32(timeAt + 4, true)
-        if ((low | high) !== 0) time = milliseconds(low, high)
+        low = view.getInt32(timeAt, true)
+        high = view.getInt32(timeAt + 4, true)
       }
-      times[size] = time
+      if ((low | high) === 0) {
+        low = this.#receivedLow
+        high = this.#receivedHigh
+      }
+      lows[size] = low
+      highs[size] = high
       size++
     }
     this.size = size
+    this.valued = valued
     return at
   }
 
@@ -242,14 +271,6 @@ export class Fields {
       this.ends[FIELD_ATTRIBUTES + i][event] = valueEnd
     }
   }
-}
-
-/**
- * Whole milliseconds of nanoseconds given as two halves. As 2^32 = 4294 * 10^6 + 967296, this is exact in doubles:
- * the sum stays below 2^53, and rounding the quotient never lifts it over the next whole number.
- */
-function milliseconds(low: number, high: number): number {
-  return high * 4294 + Math.floor((high * 967296 + low) / 1e6)
 }
 
 /** The varint at `at`, of at most 32 bits that count; `ended` is set to its end. */

@@ -25,17 +25,19 @@ export class Fold {
 
   /**
    * Folds frames laid end to end. `runs`: pairs of where a run ends in them and its time of receipt in Unix
-   * milliseconds, which is the time of its events that carry none. The delta is the caller's.
+   * milliseconds, which is the time of its events that carry none. The delta is written to `room` where it fits,
+   * which may be where the frames are: they are not needed then. Otherwise it is in memory of its own.
    */
-  task(frames: Uint8Array, runs: ArrayLike<number>): ArrayBuffer {
+  task(frames: Uint8Array, runs: ArrayLike<number>, room?: SharedArrayBuffer): ArrayBufferLike {
     const fields = this.#fields
     fields.begin(frames)
     let events = 0
     let at = 0
     for (let run = 0; run < runs.length; run += 2) {
       const end = runs[run]
+      fields.receivedAt(runs[run + 1])
       while (at < end) {
-        at = fields.walk(at, end, runs[run + 1])
+        at = fields.walk(at, end)
         if (fields.size === BLOCK_EVENTS) events += this.#addBlock()
       }
     }
@@ -46,6 +48,7 @@ export class Fold {
       events,
       this.#seed,
       this.#tables.map((table) => table.size()),
+      room,
     )
     for (let i = 0; i < this.#tables.length; i++) this.#tables[i].take(delta.sections[i])
     return delta.buffer
@@ -55,7 +58,7 @@ export class Fold {
   #addBlock(): number {
     const { size } = this.#fields
     for (let i = 0; i < this.#tables.length; i++) this.#tables[i].add(this.#fields)
-    this.#fields.size = 0
+    this.#fields.clear()
     return size
   }
 }

@@ -16,9 +16,11 @@ export interface RowStore extends RowSource {
 export class Merged {
   /** In the order of the configuration. */
   #measures: Rows[]
+  readonly #rowsMax: number
 
-  /** `measures` as configured; the store's owner has given them ids. */
-  constructor(store: RowStore, measures: readonly Measure[]) {
+  /** `measures` as configured; the store's owner has given them ids. `rowsMax`: to be kept, once committed. */
+  constructor(store: RowStore, measures: readonly Measure[], rowsMax = MERGED_ROWS_MAX) {
+    this.#rowsMax = rowsMax
     const known = new Map(store.measures().map(({ id, measure }) => [JSON.stringify(measure), id]))
     this.#measures = measures.map((measure) => {
       const id = known.get(JSON.stringify(identity(measure)))
@@ -34,7 +36,7 @@ export class Merged {
   }
 
   /** Adds a delta. The store must be as it was after the last `write`: the same owner throughout. */
-  merge(buffer: ArrayBuffer): void {
+  merge(buffer: ArrayBufferLike): void {
     const { seed, sections } = new Delta(buffer)
     if (seed.start !== processSeed.start || seed.multiplier !== processSeed.multiplier) {
       throw new Error('a delta of another seed: its hashes say nothing here')
@@ -58,7 +60,7 @@ export class Merged {
    */
   letGo(): void {
     const cells = this.#measures.reduce((sum, { buckets }) => sum + buckets.cells, 0)
-    if (this.rows <= MERGED_ROWS_MAX && cells <= MERGED_BUCKETS_MAX) return
+    if (this.rows <= this.#rowsMax && cells <= MERGED_BUCKETS_MAX) return
     this.#measures = this.#measures.map((measure) => measure.touched())
   }
 }

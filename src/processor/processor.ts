@@ -194,15 +194,13 @@ export class Processor {
     this.#folding.push(batch)
     if (batch.bytes === 0) {
       batch.folded = true
-      this.#buffers.give(batch.frames)
       this.#merge()
       return
     }
     this.#parts.pool.run(batch.task()).then(
-      ({ delta }) => {
+      ({ delta = batch.frames }) => {
         batch.delta = delta
         batch.folded = true
-        this.#buffers.give(batch.frames)
         this.#merge()
       },
       (error: Error) => this.#fail(error),
@@ -215,6 +213,7 @@ export class Processor {
       const batch = folding.shift()!
       if (batch.delta !== undefined) this.#merged.merge(batch.delta)
       batch.delta = undefined
+      this.#buffers.give(batch.frames)
       this.#uncommitted.push(batch)
     }
     if (this.#uncommitted.length > 0) this.#commitSoon()

@@ -43,7 +43,10 @@ export function valueOfBucket(bucket: number): number {
 export const BUCKET_BYTES_MAX = 11
 export const COUNT_BYTES_MAX = 3
 
-/** Writes `size` buckets from `from` on, in rising order, to `target` from `at` on; returns the end. */
+/**
+ * Writes `size` buckets from `from` on, in rising order, to `target` from `at` on, but for those with a count of 0;
+ * returns the end.
+ */
 export function encodeBuckets(
   buckets: Int32Array,
   counts: Float64Array,
@@ -52,12 +55,15 @@ export function encodeBuckets(
   at: number,
   from = 0,
 ): number {
-  let end = putVarint(target, at, size)
-  let last = 0
+  let used = 0
+  for (let i = from; i < from + size; i++) used += Number(counts[i] > 0)
+  let end = putVarint(target, at, used)
+  let last: number | undefined
   for (let i = from; i < from + size; i++) {
     const bucket = buckets[i]
-    const step = i === from ? ((bucket << 1) ^ (bucket >> 31)) >>> 0 : bucket - last
     const count = counts[i]
+    if (count === 0) continue
+    const step = last === undefined ? ((bucket << 1) ^ (bucket >> 31)) >>> 0 : bucket - last
     if (step < 128) target[end++] = step
     else end = putVarint(target, end, step)
     if (count < 128) target[end++] = count

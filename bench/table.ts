@@ -122,7 +122,7 @@ export function brokerTable(results: readonly Result[]): string {
 }
 
 /** A sentence on how the figures came about. */
-export function methodLine({ rounds, warmupSeconds, seconds }: Options): string {
+export function methodLine({ rounds, warmupSeconds, seconds }: Omit<Options, 'floor'>): string {
   return (
     `${rounds} alternating rounds of ${short(seconds)} s after ${short(warmupSeconds)} s of warm-up, each on a fresh ` +
     'server: median (least-greatest)'

@@ -12,12 +12,17 @@ export interface Acknowledged {
   readonly ackedSum: number
 }
 
-/** Kills a process of this role, and waits until it is gone; a primary is started again. */
+/** Kills a process of this role, or all, and waits until it is gone; a primary is started again. */
 export async function killRole(
   daemon: Daemon,
-  victim: 'listener' | 'processor' | 'primary',
+  victim: 'listener' | 'processor' | 'primary' | 'all',
   pick: Random['pick'],
 ): Promise<void> {
+  if (victim === 'all') {
+    await daemon.killAll()
+    await daemon.launch()
+    return
+  }
   if (victim === 'primary') {
     const exited = daemon.exited()
     killQuietly(daemon.pid)

@@ -27,10 +27,7 @@ for (const kind of kinds) {
     for (let kill = 0; kill < KILLS; kill++) {
       await untilAcked(clients, between(1, 200))
       const victim = pick(['listener', 'processor', 'broker', 'broker', 'primary', 'all'] as const)
-      if (victim === 'all') {
-        await daemon.killAll()
-        await daemon.launch()
-      } else if (victim === 'broker') {
+      if (victim === 'broker') {
         const server = pick(servers)
         await server.kill()
         await server.restart()

@@ -33,12 +33,12 @@ export class Daemon {
     this.pid = child.pid!
   }
 
-  /** `sets`: configuration as `--set` takes it. `tree`: where `dist` is. */
-  static start(sets: string[] = [], tree = root): Promise<Daemon> {
+  /** `sets`: configuration as `--set` takes it. `tree`: where `dist` is. `under`: a command that runs it. */
+  static start(sets: string[] = [], tree = root, under: string[] = []): Promise<Daemon> {
     return Daemon.#spawn((folder) => {
       const settings = [`dataDir=${folder}`, 'http.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0', ...sets]
       return [join(tree, 'dist', 'index.js'), 'start', ...settings.flatMap((setting) => ['--set', setting])]
-    })
+    }, under)
   }
 
   /** The pipeline without features; `listeners`: one for each core when absent. */
@@ -52,9 +52,10 @@ export class Daemon {
     return Daemon.#spawn(() => [join(import.meta.dirname, 'floor', 'drop.js')])
   }
 
-  static async #spawn(command: (folder: string) => string[]): Promise<Daemon> {
+  static async #spawn(command: (folder: string) => string[], under: string[] = []): Promise<Daemon> {
     const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
-    const child = spawn(process.execPath, command(folder), {
+    const [program, ...words] = [...under, process.execPath, ...command(folder)]
+    const child = spawn(program, words, {
       cwd: folder,
       stdio: ['ignore', 'inherit', 'pipe'],
     })

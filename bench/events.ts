@@ -15,25 +15,34 @@ export interface Shape {
   /** Bytes of an event in a frame, about: `data` fills it up. */
   eventBytes: number
   json: boolean
+  /** Minutes over which the times of a subject are spread, one after the other; the newest when absent. */
+  minutes?: number
 }
 
 const kept = new Map<string, Buffer[]>()
 
 /** The bodies of one shape, of which the last few are kept: a million subjects take seconds to encode. */
-export function bodiesOf({ events, subjects, eventBytes, json }: Shape): Buffer[] {
-  const key = `${events} ${subjects} ${eventBytes} ${json}`
+export function bodiesOf({ events, subjects, eventBytes, json, minutes = 1 }: Shape): Buffer[] {
+  const key = `${events} ${subjects} ${eventBytes} ${json} ${minutes}`
   const padding = Math.max(0, eventBytes - EVENT_BYTES_MIN - 2)
-  const count = Math.max(BODIES_MIN, Math.ceil(subjects / events))
+  const count = Math.max(BODIES_MIN, Math.ceil((subjects * minutes) / events))
   const made =
-    kept.get(key) ?? (json ? jsonBodies(events, subjects, count) : bodies(events, subjects, padding, count))
+    kept.get(key) ??
+    (json ? jsonBodies(events, subjects, count) : bodies(events, subjects, padding, count, minutes))
   kept.delete(key)
   kept.set(key, made)
   if (kept.size > BODIES_KEPT) kept.delete(kept.keys().next().value!)
   return made
 }
 
-/** `padding`: bytes of `data` in each event. Times lie within the minute that has begun. */
-export function bodies(eventsPerBody: number, subjects: number, padding = 0, count = BODIES_MIN): Buffer[] {
+/** `padding`: bytes of `data` in each event. Times lie within the minute that has begun, and those before it. */
+export function bodies(
+  eventsPerBody: number,
+  subjects: number,
+  padding = 0,
+  count = BODIES_MIN,
+  minutes = 1,
+): Buffer[] {
   const data = new Uint8Array(padding).fill(120)
   const minute = BigInt(Math.floor(Date.now() / 60_000) * 60_000)
   let made = 0
@@ -47,7 +56,8 @@ export function bodies(eventsPerBody: number, subjects: number, padding = 0, cou
         value: (n % 1000) / 8,
         data,
       })
-      const nanoseconds = (minute + BigInt(n % 60_000)) * 1_000_000n
+      const before = (Math.floor(n / subjects) % minutes) * 60_000
+      const nanoseconds = (minute + BigInt((n % 60_000) - before)) * 1_000_000n
       event.timeUnixNano = {
         low: Number(nanoseconds & 0xffffffffn) | 0,
         high: Number(nanoseconds >> 32n) | 0,

@@ -17,6 +17,8 @@ export interface Load {
   eventsPerBody: number
   warmupSeconds: number
   seconds: number
+  /** Ends after so many answers, if that is sooner. */
+  requestsMax?: number
   /** Requests a second for an open loop; closed loop when absent. */
   rate?: number
   /** Of the bodies; frames when absent. */
@@ -64,6 +66,8 @@ class Generator {
   /** Open loop: times at which requests were due and no connection was free, from `#dueFrom` on. */
   #due: number[] = []
   #dueFrom = 0
+  /** Resolves `run` when there were as many answers as wanted. */
+  #enough: () => void = () => {}
 
   constructor(load: Load) {
     this.#load = load
@@ -105,7 +109,10 @@ class Generator {
     this.#measuring = true
     const started = performance.now()
     const cpu = process.cpuUsage()
-    await Promise.race([wait(this.#load.seconds), failure])
+    const enough = new Promise<void>((resolve) => {
+      this.#enough = resolve
+    })
+    await Promise.race([wait(this.#load.seconds), enough, failure])
     this.#measuring = false
     const { user, system } = process.cpuUsage(cpu)
     this.#outcome.cpuUs = (user + system) / this.#outcome.latency.count
@@ -152,6 +159,7 @@ class Generator {
         outcome.requests++
         outcome.events += this.#load.eventsPerBody
         outcome.latency.record(now - due)
+        if (outcome.requests === this.#load.requestsMax) this.#enough()
       } else {
         const digits = String.fromCharCode(status & 255, (status >> 8) & 255, status >> 16)
         outcome.others.set(digits, (outcome.others.get(digits) ?? 0) + 1)

@@ -15,6 +15,8 @@ export interface Line {
   subjects: number
   eventBytes: number
   json: boolean
+  /** Over which the times of events are spread; the newest one when absent. */
+  minutes?: number
   /** Requests a second for an open loop. */
   rate?: number
   /** Measured for so long at least: what comes in large steps needs more than a few of them. */

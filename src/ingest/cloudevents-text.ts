@@ -6,6 +6,7 @@
 import { isUtf8 } from 'node:buffer'
 import * as tags from '../log/event.ts'
 import { FORM_BYTES, FORM_JSON, FORM_TEXT, formOf } from './cloudevents-data.ts'
+import { ended, skip, varint } from './wire.ts'
 
 /** What is known of an event beside itself. */
 export interface Receipt {
@@ -13,8 +14,8 @@ export interface Receipt {
   correlationId: string
   /** Unix milliseconds. */
   receivedAt: number
-  /** Its place in the body, from 1. */
-  number: number
+  /** Where it stands in the log: the id of an event that came without one, for CloudEvents must have one. */
+  place: string
 }
 
 const attributeName = /^[a-z0-9]+$/
@@ -54,8 +55,8 @@ class Fields {
 /** JSON of the event whose fields are in bytes[start, end), which scan has passed, on one line. */
 export function toCloudEvent(bytes: Buffer, start: number, end: number, receipt: Receipt): string {
   const fields = read(bytes, start, end)
-  const { correlationId, receivedAt, number } = receipt
-  let text = `{"specversion":"1.0","id":${JSON.stringify(fields.id || `${correlationId}/${number}`)}`
+  const { correlationId, receivedAt, place } = receipt
+  let text = `{"specversion":"1.0","id":${JSON.stringify(fields.id || place)}`
   const add = (name: string, json: string) => {
     text += `,"${name}":${json}`
   }
@@ -140,23 +141,20 @@ function isJson(text: string): boolean {
   }
 }
 
-/** Where reading goes on after readVarint. */
-let next = 0
-
 function read(bytes: Buffer, start: number, end: number): Fields {
   const fields = new Fields()
   for (let at = start; at < end; ) {
-    const tag = readVarint(bytes, at)
-    at = next
+    const tag = varint(bytes, at)
+    at = ended
     if (tag === tags.TIME_UNIX_NANO_TAG) fields.timeUnixNano = bytes.readBigUInt64LE(at)
     else if (tag === tags.VALUE_TAG) fields.value = bytes.readDoubleLE(at)
-    else if (tag === tags.DATA_FORM_TAG) fields.form = readVarint(bytes, at)
+    else if (tag === tags.DATA_FORM_TAG) fields.form = varint(bytes, at)
     if ((tag & 7) !== 2) {
       at = skip(bytes, at, tag)
       continue
     }
-    const size = readVarint(bytes, at)
-    at = next + size
+    const size = varint(bytes, at)
+    at = ended + size
     switch (tag) {
       case tags.ID_TAG:
         fields.id = bytes.toString('utf8', at - size, at)
@@ -188,58 +186,17 @@ function readAttribute(bytes: Buffer, start: number, end: number, into: Map<stri
   let value = ''
   let kind = 0
   for (let at = start; at < end; ) {
-    const tag = readVarint(bytes, at)
-    at = next
-    if (tag === tags.ATTRIBUTE_KIND_TAG) kind = readVarint(bytes, at)
+    const tag = varint(bytes, at)
+    at = ended
+    if (tag === tags.ATTRIBUTE_KIND_TAG) kind = varint(bytes, at)
     if ((tag & 7) !== 2) {
       at = skip(bytes, at, tag)
       continue
     }
-    const size = readVarint(bytes, at)
-    at = next + size
+    const size = varint(bytes, at)
+    at = ended + size
     if (tag === tags.ATTRIBUTE_NAME_TAG) name = bytes.toString('utf8', at - size, at)
     else if (tag === tags.ATTRIBUTE_VALUE_TAG) value = bytes.toString('utf8', at - size, at)
   }
   into.set(name, { value, kind })
-}
-
-/** The end of the field whose tag ends at `at`; the scan has made sure that there is one. */
-export function skip(bytes: Uint8Array, at: number, tag: number): number {
-  switch (tag & 7) {
-    case 0:
-      readVarint(bytes, at)
-      return next
-    case 1:
-      return at + 8
-    case 2: {
-      const size = readVarint(bytes, at)
-      return next + size
-    }
-    case 5:
-      return at + 4
-    default:
-      return skipGroup(bytes, at)
-  }
-}
-
-function skipGroup(bytes: Uint8Array, at: number): number {
-  for (let inside = at; ; ) {
-    const tag = readVarint(bytes, inside)
-    if ((tag & 7) === 4) return next
-    inside = skip(bytes, next, tag)
-  }
-}
-
-/** A varint of any width, of which 32 bits count; `next` is set to its end. */
-function readVarint(bytes: Uint8Array, start: number): number {
-  let value = 0
-  let at = start
-  for (let shift = 0; ; shift += 7) {
-    const byte = bytes[at++]
-    if (shift < 32) value |= (byte & 127) << shift
-    if (byte < 128) {
-      next = at
-      return value >>> 0
-    }
-  }
 }

@@ -92,6 +92,7 @@ class Tail {
   #full = false
   #left = { missed: 0, sampled: 0, unread: 0 }
   #toldAt = 0
+  #telling: NodeJS.Timeout | undefined
 
   constructor(res: HttpResponse, correlationId: string, over: (tail: Tail) => void) {
     this.#res = res
@@ -115,6 +116,7 @@ class Tail {
     }
     const text = this.#told() + events.map((event) => `data: ${event}\n\n`).join('')
     if (text !== '') this.#write(text)
+    if (left.missed + left.sampled + left.unread > 0) this.#tellLater()
   }
 
   /** The server ends it. */
@@ -128,6 +130,7 @@ class Tail {
   gone(): void {
     this.#gone = true
     clearInterval(this.#heartbeat)
+    clearTimeout(this.#telling)
     this.#tap?.close()
     this.#over(this)
   }
@@ -137,8 +140,7 @@ class Tail {
     this.#begun = true
     const res = this.#res
     res.onWritable(() => {
-      this.#full = false
-      this.#write(':\n\n') // writing is what sends the rest of what was written before
+      this.#write(this.#told() || ':\n\n') // writing is what sends the rest of what was written before
       return true
     })
     res.cork(() => {
@@ -153,13 +155,22 @@ class Tail {
     if (!this.#full) this.#write(this.#told() || ':\n\n')
   }
 
+  /** So that it is told also where nothing follows. */
+  #tellLater(): void {
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined
+      const text = this.#full ? '' : this.#told()
+      if (text !== '') this.#write(text)
+    }, TAP_TOLD_MS)
+  }
+
   /** What there is to tell of what was not shown, at its time. */
   #told(): string {
     const { missed, sampled, unread } = this.#left
     const now = Date.now()
     if (missed + sampled + unread === 0 || now - this.#toldAt < TAP_TOLD_MS) return ''
     this.#toldAt = now
-    this.#left = { missed: 0, sampled: 0, unread: 0 }
+    Object.assign(this.#left, { missed: 0, sampled: 0, unread: 0 })
     return `event: missed\ndata: ${JSON.stringify({ missed, sampled, unread })}\n\n`
   }
 

@@ -21,7 +21,7 @@ const RETRY_MS = 1000
 export interface News {
   /** CloudEvents in JSON, each on one line. */
   events: string[]
-  /** Events that matched, and were left out by the rate. */
+  /** Events that matched, and were left out by the rate, of events or of bytes. */
   sampled: number
   /** Events that matched, and were lost on the way. */
   missed: number
@@ -123,7 +123,8 @@ class Tail {
   end(): void {
     if (this.#gone) return
     this.gone()
-    this.#res.cork(() => this.#res.end(undefined, true))
+    if (this.#begun) this.#res.cork(() => this.#res.end(undefined, true))
+    else this.#res.close()
   }
 
   /** The client has gone away, or is sent away. */

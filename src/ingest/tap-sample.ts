@@ -2,7 +2,7 @@
 //
 // Everything that is offered draws a number, and the k lowest are kept ("bottom-k"). So samples of several processes can
 // be offered to another sample with the numbers that they drew, and what that one keeps is a fair sample of all of them.
-// How large k is, is what a bucket of tokens holds: after a quiet second as many as a second allows.
+// How large k is, is what a bucket of tokens holds: after a quiet second as many as a second allows. Bytes bound it, too.
 
 import { TAP_INTERVAL_MS, TAP_WINDOW_BYTES_MAX } from '../limits.ts'
 
@@ -19,7 +19,7 @@ export interface Taken<T> {
   kept: { key: number; item: T }[]
   /** How many were offered beside those. */
   left: number
-  /** How many would have been kept, had there been room. */
+  /** How many were too large. */
   missed: number
 }
 
@@ -52,14 +52,13 @@ export class Sample<T> {
 
   /** Takes one that it wants. */
   add(key: number, bytes: number, item: T): void {
-    if (this.#bytes + bytes > TAP_WINDOW_BYTES_MAX) this.#cut()
-    if (this.#bytes + bytes > TAP_WINDOW_BYTES_MAX) {
+    if (bytes > TAP_WINDOW_BYTES_MAX) {
       this.#missed++
       return
     }
     this.#kept.push({ key, order: this.#offered, bytes, item })
     this.#bytes += bytes
-    if (this.#kept.length >= 2 * this.#most) this.#cut()
+    if (this.#kept.length >= 2 * this.#most || this.#bytes > TAP_WINDOW_BYTES_MAX) this.#cut()
   }
 
   /** Counts what others have left out, or lost, before this. */
@@ -95,11 +94,15 @@ export class Sample<T> {
     this.#missed = 0
   }
 
-  /** Lets go of all but the lowest. */
+  /** Lets go of the highest, down to what is allowed. */
   #cut(): void {
-    if (this.#kept.length <= this.#most) return
-    const sorted = this.#kept.sort((a, b) => a.key - b.key)
-    for (const { bytes } of sorted.splice(this.#most)) this.#bytes -= bytes
-    this.#threshold = sorted[sorted.length - 1].key
+    const kept = this.#kept
+    if (kept.length <= this.#most && this.#bytes <= TAP_WINDOW_BYTES_MAX) return
+    kept.sort((a, b) => a.key - b.key)
+    while (kept.length > this.#most || this.#bytes > TAP_WINDOW_BYTES_MAX) {
+      const { key, bytes } = kept.pop()!
+      this.#bytes -= bytes
+      this.#threshold = key
+    }
   }
 }

@@ -11,7 +11,7 @@ import { Sample } from './tap-sample.ts'
 export interface TapBatch {
   /** CloudEvents in JSON, each with the number that it drew in the sample. */
   events: { key: number; text: string }[]
-  /** Events that matched, and were left out by the rate. */
+  /** Events that matched, and were left out by the rate, of events or of bytes. */
   sampled: number
   /** Events that matched, and were lost since somebody on the way was slow, or since they are too large. */
   missed: number

@@ -71,7 +71,7 @@ export const TAP_RATE_MAX = 1000
 export const TAP_INTERVAL_MS = 50
 /** Bytes of events that a tap keeps between two such times, in each process. A larger event is not shown. */
 export const TAP_WINDOW_BYTES_MAX = 256 * KiB
-/** Events a second that a listener looks at for its taps, some 50 ns each: a twentieth of a core. Others go by. */
+/** Events a second that a listener looks at for its taps, 40 to 70 ns each: about a twentieth of a core. Others go by. */
 export const TAP_WALKED_PER_SECOND_MAX = 1_000_000
 /** Batches of one tap on their way to the listener that serves it; past it they are counted as missed. */
 export const TAP_BATCHES_MAX = 4

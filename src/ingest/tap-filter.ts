@@ -55,13 +55,21 @@ export function walk(
 ): number {
   let events = 0
   for (let at = start; at < end; ) {
-    const tag = varint(bytes, at)
+    let tag = bytes[at++]
+    if (tag > 127) {
+      tag = varint(bytes, at - 1)
+      at = ended
+    }
     if (tag !== EVENT_TAG) {
-      at = skip(bytes, ended, tag)
+      at = skip(bytes, at, tag)
       continue
     }
-    const size = varint(bytes, ended)
-    at = ended + size
+    let size = bytes[at++]
+    if (size > 127) {
+      size = varint(bytes, at - 1)
+      at = ended
+    }
+    at += size
     events++
     found(at - size, at)
   }
@@ -76,13 +84,21 @@ function find(bytes: Uint8Array, start: number, end: number, wanted: number): nu
   let fieldEnd = end
   fieldBytes = 0
   for (let at = start; at < end; ) {
-    const tag = varint(bytes, at)
+    let tag = bytes[at++]
+    if (tag > 127) {
+      tag = varint(bytes, at - 1)
+      at = ended
+    }
     if ((tag & 7) !== 2) {
-      at = skip(bytes, ended, tag)
+      at = skip(bytes, at, tag)
       continue
     }
-    const size = varint(bytes, ended)
-    at = ended + size
+    let size = bytes[at++]
+    if (size > 127) {
+      size = varint(bytes, at - 1)
+      at = ended
+    }
+    at += size
     if (tag !== wanted) continue
     fieldEnd = at
     fieldBytes = size

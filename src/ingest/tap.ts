@@ -61,11 +61,12 @@ export class TapSource {
   durable(segment: Segment, correlationIdOf: (body: number) => string | undefined): void {
     const { frames, receivedAt, writer, sequence } = segment
     const now = performance.now()
+    const taps = [...this.#taps.values()]
     let body = 0
     let number = 0
     for (const { start, end, events, correlation } of segment.table()) {
-      if (!this.#allows(events * this.#taps.size, now)) {
-        for (const tap of this.#taps.values()) tap.unread += events
+      if (!this.#allows(events * taps.length, now)) {
+        for (const tap of taps) tap.unread += events
         body++
         number += events
         continue
@@ -74,7 +75,8 @@ export class TapSource {
       const place = body++
       walk(frames, start, end, (from, to) => {
         number++
-        for (const { matcher, sample } of this.#taps.values()) {
+        for (let i = 0; i < taps.length; i++) {
+          const { matcher, sample } = taps[i]
           if (!matcher.matches(frames, from, to)) continue
           const key = Math.random()
           if (!sample.wants(key)) continue

@@ -123,7 +123,8 @@ class Tail {
   end(): void {
     if (this.#gone) return
     this.gone()
-    if (this.#begun) this.#res.cork(() => this.#res.end(undefined, true))
+    // Told to close the connection, too, it would write a header where the body is.
+    if (this.#begun) this.#res.cork(() => this.#res.end())
     else this.#res.close()
   }
 

@@ -5,6 +5,7 @@ import { EventEmitter } from 'node:events'
 import type { Config } from '../config/config.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
+import type { Receipt } from './reload.ts'
 
 export type RoleName = 'listener' | 'processor' | 'gateway'
 
@@ -20,6 +21,8 @@ export interface ListenerReport {
 export interface DaemonReport {
   roles: { role: RoleName | 'primary'; pid: number; ready: boolean; restarts: number }[]
   listeners: ListenerReport[]
+  /** The last time that the configuration was read again. */
+  reload?: Receipt
 }
 
 export interface Questions {
@@ -37,7 +40,8 @@ export type Message =
   | { type: 'ready' }
   /** A worker cannot go on. `exitCode`: starting it again would not help, and the daemon ends with it. */
   | { type: 'failed'; reason: string; exitCode?: number }
-  | { type: 'drain' }
+  /** `successor`: another one serves in its place already, so there is time to turn no client away. */
+  | { type: 'drain'; successor?: true }
   | { type: 'ask'; id: number; question: Question }
   | { type: 'reply'; id: number; answer: unknown }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
+import type { Config } from '../../src/config/config.ts'
 import type { Message } from '../../src/daemon/link.ts'
 import { type Child, Slot } from '../../src/daemon/supervisor.ts'
 import { CRASHES_MAX, RESTART_MS_MAX, RESTART_MS_MIN } from '../../src/limits.ts'
@@ -35,6 +36,7 @@ function slot(t: TestContext) {
   const codes: number[] = []
   const made = new Slot({
     role: 'processor',
+    config: {} as Config,
     logger: pino({ level: 'silent' }),
     spawn: () => {
       const child = new FakeChild()
@@ -104,8 +106,9 @@ test('what starting again would not mend ends it at once', (t) => {
 
 test('draining asks the child, waits for its end, and starts no other', async (t) => {
   const { made, children } = slot(t)
+  children[0].say({ type: 'hello' })
   const drained = made.drain()
-  assert.deepEqual(children[0].sent, [{ type: 'drain' }])
+  assert.deepEqual(children[0].sent.at(-1), { type: 'drain' })
   children[0].exit(0)
   await drained
   t.mock.timers.tick(RESTART_MS_MAX)

@@ -227,20 +227,7 @@ class Primary {
     try {
       const { config: asked, changed, needsRestart } = await readAgain(this.#load!, this.#asked)
       Object.assign(receipt, { changed, needsRestart })
-      const former = this.#config
-      const config = { ...asked, http: { ...asked.http, listen: former.http.listen } }
-      logger.info({ changed, needsRestart }, 'SIGHUP: the workers are replaced one by one')
-      const failure = await this.#roll(former, config, receipt)
-      if (failure === 'interrupted') receipt.outcome = 'interrupted'
-      else if (failure !== undefined) {
-        receipt.outcome = 'rolled-back'
-        receipt.problems.push(failure.failed)
-      } else {
-        receipt.outcome = 'applied'
-        this.#asked = asked
-        this.#config = config
-        logger.level = config.logging.level
-      }
+      receipt.outcome = await this.#apply(asked, receipt)
     } catch (error) {
       receipt.outcome = 'invalid'
       receipt.problems = problemsOf(error as Error)
@@ -250,6 +237,23 @@ class Primary {
     if (outcome === 'applied') logger.info(receipt, 'reloaded')
     else if (outcome === 'invalid') logger.error(receipt, 'not reloaded: the configuration is wrong')
     else if (outcome === 'rolled-back') logger.error(receipt, 'not reloaded: a worker could not run with it')
+  }
+
+  async #apply(asked: Config, receipt: Receipt): Promise<Receipt['outcome']> {
+    const { changed, needsRestart } = receipt
+    const former = this.#config
+    const config = { ...asked, http: { ...asked.http, listen: former.http.listen } }
+    this.#logger.info({ changed, needsRestart }, 'SIGHUP: the workers are replaced one by one')
+    const failure = await this.#roll(former, config, receipt)
+    if (failure === 'interrupted') return failure
+    if (failure !== undefined) {
+      receipt.problems.push(failure.failed)
+      return 'rolled-back'
+    }
+    this.#asked = asked
+    this.#config = config
+    this.#logger.level = config.logging.level
+    return 'applied'
   }
 
   #roll(former: Config, config: Config, receipt: Receipt) {

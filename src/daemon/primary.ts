@@ -142,10 +142,10 @@ class Primary {
     await Promise.all(this.#slots.map((slot) => slot.untilReady()))
   }
 
-  #addSlot(role: Slot['role'], config = this.#config): Slot {
+  #addSlot(role: Slot['role']): void {
     const slot = new Slot({
       role,
-      config,
+      config: this.#config,
       logger: this.#logger,
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
@@ -156,7 +156,6 @@ class Primary {
     })
     this.#slots.push(slot)
     slot.start()
-    return slot
   }
 
   #announce(admin: Listen): void {
@@ -244,7 +243,9 @@ class Primary {
     const former = this.#config
     const config = { ...asked, http: { ...asked.http, listen: former.http.listen } }
     this.#logger.info({ changed, needsRestart }, 'SIGHUP: the workers are replaced one by one')
-    const failure = await this.#roll(former, config, receipt)
+    const failure = await roll(this.#slots, former, config, ({ role }, pid) => {
+      receipt.restarted.push({ role, pid })
+    })
     if (failure === 'interrupted') return failure
     if (failure !== undefined) {
       receipt.problems.push(failure.failed)
@@ -254,20 +255,6 @@ class Primary {
     this.#config = config
     this.#logger.level = config.logging.level
     return 'applied'
-  }
-
-  #roll(former: Config, config: Config, receipt: Receipt) {
-    const parts = {
-      slots: this.#slots,
-      add: (role: Slot['role'], to: Config) => this.#addSlot(role, to),
-      remove: (slot: Slot) => void this.#slots.splice(this.#slots.indexOf(slot), 1),
-      wanted: (role: Slot['role'], { cluster }: Config) => {
-        const there = this.#slots.filter((slot) => slot.role === role).length
-        return role === 'listener' && there > 0 ? cluster.listeners : there
-      },
-      replaced: ({ role }: Slot, pid: number) => void receipt.restarted.push({ role, pid }),
-    }
-    return roll(parts, former, config)
   }
 
   /** Listeners first, so that nothing new comes; then the processors. True when all ended by themselves. */

@@ -44,6 +44,7 @@ const fixed: Record<string, (config: Config) => unknown> = {
   dataDir: ({ dataDir }) => dataDir,
   'http.listen': ({ http }) => formatListen(http.listen),
   'admin.listen': ({ admin }) => formatListen(admin.listen),
+  'cluster.listeners': ({ cluster }) => cluster.listeners,
   'cluster.processors': ({ cluster }) => cluster.processors,
   'log.kind': ({ log }) => log.kind,
   'log.partitions': ({ log }) => log.partitions,
@@ -103,56 +104,32 @@ export function problemsOf(error: Error): string[] {
   return error instanceof ConfigError ? [...error.problems] : [error.message]
 }
 
-export interface RollParts {
-  slots: Slot[]
-  /** Makes another slot of a role, and starts it. */
-  add(role: RoleName, config: Config): Slot
-  remove(slot: Slot): void
-  /** How many of a role the configuration asks for. */
-  wanted(role: RoleName, config: Config): number
-  replaced(slot: Slot, pid: number): void
-}
-
 /**
  * Replaces every worker, one after another. Where one cannot run with the new configuration, those before it get the
  * former one back, and the reason is returned; `interrupted` when everything ends.
  */
 export async function roll(
-  parts: RollParts,
+  slots: readonly Slot[],
   former: Config,
   config: Config,
+  replaced: (slot: Slot, pid: number) => void,
 ): Promise<undefined | { failed: string } | 'interrupted'> {
   const done: Slot[] = []
-  const of = (role: RoleName) => parts.slots.filter((slot) => slot.role === role)
   const replace = async (slot: Slot, to: Config): Promise<Replaced> => {
-    const replaced = await slot.replace(to)
-    if (typeof replaced === 'object' && 'pid' in replaced) parts.replaced(slot, replaced.pid)
-    return replaced
+    const outcome = await slot.replace(to)
+    if (outcome !== 'interrupted' && 'pid' in outcome) replaced(slot, outcome.pid)
+    return outcome
   }
-  for (const role of order) {
-    const wanted = parts.wanted(role, config)
-    for (const slot of of(role).slice(0, wanted)) {
-      const replaced = await replace(slot, config)
-      if (replaced === 'interrupted') return replaced
-      if ('pid' in replaced) {
-        done.push(slot)
-        continue
-      }
-      const failed = `the ${role} does not start with it: ${replaced.failed}`
+  for (const slot of order.flatMap((role) => slots.filter((one) => one.role === role))) {
+    const outcome = await replace(slot, config)
+    if (outcome === 'interrupted') return outcome
+    if ('failed' in outcome) {
       for (const one of done.reverse())
         if ((await replace(one, former)) === 'interrupted') return 'interrupted'
       await slot.untilReady()
-      return { failed }
+      return { failed: `the ${slot.role} does not start with it: ${outcome.failed}` }
     }
-  }
-  // Each kind of worker runs with it now: more of them, or fewer.
-  for (const role of order) {
-    const wanted = parts.wanted(role, config)
-    for (let n = of(role).length; n < wanted; n++) await parts.add(role, config).untilReady()
-    for (const slot of of(role).slice(wanted)) {
-      await slot.retire()
-      parts.remove(slot)
-    }
+    done.push(slot)
   }
   return undefined
 }

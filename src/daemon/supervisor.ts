@@ -172,16 +172,6 @@ export class Slot {
     }
   }
 
-  /** Ends the role for good, in its own time: others of its kind go on. */
-  async retire(): Promise<void> {
-    this.replacing = true
-    clearTimeout(this.#timer)
-    const run = this.#run
-    if (run === undefined) return
-    run.child.link.send({ type: 'drain', successor: true })
-    await this.#gone(run)
-  }
-
   /** Tells all children to finish, and resolves when they are gone. */
   async drain(): Promise<void> {
     this.#draining = true

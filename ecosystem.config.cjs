@@ -1,4 +1,5 @@
 // For pm2: `pm2 start ecosystem.config.cjs`. One instance in fork mode: the daemon has its own cluster.
+// `pm2 sendSignal SIGHUP millrace` reloads it and refuses nobody; `pm2 reload` and `pm2 restart` drain it and start it anew.
 module.exports = {
   apps: [
     {

@@ -257,6 +257,12 @@ export const RETENTION_MS_MIN = 1_000
 
 /** From SIGTERM to the end, milliseconds; what is left then is cut off. */
 export const DRAIN_MS_MAX = 28_000
+/** How long a new worker may take to become ready, and an old one to end, before a reload gives it up, milliseconds. */
+export const REPLACE_MS_MAX = 60_000
+/** How long a client may take to finish a TCP handshake that it began before new ones went elsewhere, milliseconds. */
+export const HANDSHAKE_MS_MAX = 1_000
+/** How long a replaced listener waits for connections that send nothing; the server cuts idle ones at 10 s, milliseconds. */
+export const CONNECTION_IDLE_MS_MAX = 14_000
 /** First and longest wait before a dead worker is started again, milliseconds. */
 export const RESTART_MS_MIN = 50
 export const RESTART_MS_MAX = 5_000

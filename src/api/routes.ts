@@ -12,7 +12,8 @@ export interface RouteParts {
   query: Query
   auth: Auth
   status(): Promise<unknown>
-  draining(): boolean
+  /** Answers close their connection: someone else takes the next request. */
+  closing(): boolean
   correlationId(req: HttpRequest): string
   refused(problem: Problem, correlationId: string): void
 }
@@ -82,7 +83,7 @@ export function open(res: HttpResponse, req: HttpRequest, parts: RouteParts, gon
     res,
     correlationId: parts.correlationId(req),
     aborted: false,
-    closing: parts.draining(),
+    closing: parts.closing(),
   }
   res.onAborted(() => {
     exchange.aborted = true

@@ -22,6 +22,7 @@ export interface StatusParts {
     away: ByBroker<string>
     missing: ByBroker<Lacking> | undefined
   }[]
+  reload?: unknown
 }
 
 /**
@@ -60,6 +61,7 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
     lag,
     log: { ...log, ...brokers(daemon) },
     roles: daemon.roles,
+    ...(daemon.reload === undefined ? {} : { reload: daemon.reload }),
   }
 }
 

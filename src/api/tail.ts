@@ -66,7 +66,7 @@ export class Tails {
     let tail: Tail | undefined
     const exchange = open(res, req, this.#parts, () => tail?.gone())
     try {
-      if (this.#parts.draining()) throw new Problem('draining', 'this daemon is shutting down')
+      if (this.#parts.closing()) throw new Problem('draining', 'this listener is leaving: connect again')
       this.#parts.auth.check(req.getHeader('authorization'), 'query')
       const { filter, rate } = parameters.tail(new URLSearchParams(req.getQuery()))
       if (this.#open.size >= TAPS_MAX) throw new Problem('overloaded', `${TAPS_MAX} taps are open here`)

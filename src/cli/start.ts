@@ -25,11 +25,14 @@ export const start: Command = {
   notes:
     'MILLRACE_LOG__KIND=memory in the environment sets log.kind. The environment wins over the file, --set over both.',
   async run(words, io) {
-    const loaded = loadConfig({ file: words.text('config'), env: io.env, sets: words.all('set') })
+    const load = (more: readonly string[] = []) =>
+      loadConfig({ file: words.text('config'), env: io.env, sets: [...words.all('set'), ...more] })
+    const loaded = load()
     const roles = rolesOf(words.text('roles'))
     // Only here: the other commands do without the daemon's code.
     const daemon = await import('../daemon/primary.ts')
     return daemon.start(loaded.config, {
+      load: async (more) => load(more).config,
       ...(loaded.file === undefined ? {} : { file: loaded.file }),
       ...(roles === undefined ? {} : { roles }),
     })

@@ -15,6 +15,7 @@ interface Status {
   lag: { events: number; bytes: number; seconds: number }
   log: { kind: string; durability: string }
   roles: { role: string; pid: number; ready?: boolean; restarts?: number }[]
+  reload?: { at: string; outcome: string; needsRestart: string[]; problems: string[] }
 }
 
 export const status: Command = {
@@ -30,7 +31,7 @@ export const status: Command = {
   },
 }
 
-function describe({ accepted, processed, lag, log, roles }: Status): string {
+function describe({ accepted, processed, lag, log, roles, reload }: Status): string {
   const events = (count: { events: number; frames?: number }) => {
     const frames = count.frames === undefined ? '' : ` in ${formatNumber(count.frames)} bodies`
     return `${formatNumber(count.events)} events${frames}`
@@ -40,7 +41,16 @@ function describe({ accepted, processed, lag, log, roles }: Status): string {
   if (processed.damaged?.events) lines.push(`damaged     ${events(processed.damaged)}`)
   const behind = `${formatBytes(lag.bytes)}, ${formatNumber(lag.seconds)} s`
   lines.push(`lag         ${lag.events === 0 ? 'none' : `${events(lag)} (${behind})`}`)
-  lines.push(`log         ${log.kind}, ${log.durability}`, '')
+  lines.push(`log         ${log.kind}, ${log.durability}`)
+  if (reload !== undefined) {
+    lines.push(
+      `reload      ${reload.outcome}, ${reload.at}`,
+      ...reload.problems.map((one) => `            ${one}`),
+    )
+    if (reload.needsRestart.length > 0)
+      lines.push(`            needs a restart: ${reload.needsRestart.join(', ')}`)
+  }
+  lines.push('')
   const rows = roles.map(({ role, pid, ready, restarts }) => [
     role,
     String(pid),

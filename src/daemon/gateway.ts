@@ -9,7 +9,11 @@ export async function gateway(parts: RoleParts): Promise<Role> {
   const { kind } = parts.config.log
   await port.listen({ kind, durability: declaredDurability(kind) }, { publish: false })
   return {
-    async drain() {
+    async drain(leisure) {
+      if (leisure !== undefined) {
+        await port.leave(leisure)
+        await port.unused(() => 0, leisure)
+      }
       port.stopListening()
       await port.close()
     },

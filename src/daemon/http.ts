@@ -1,6 +1,7 @@
 // What listeners and gateways share: the server on the data port, and the queries on it.
 
 import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js'
+import { setTimeout } from 'node:timers/promises'
 import { mountQueries, mountUnknown, type RouteParts } from '../api/routes.ts'
 import { type LogStatus, status } from '../api/status.ts'
 import { Tails } from '../api/tail.ts'
@@ -8,20 +9,29 @@ import { Auth } from '../auth.ts'
 import type { Config } from '../config/config.ts'
 import type { Problem } from '../errors.ts'
 import { correlationIdOf, makeCorrelationId } from '../ingest/correlation.ts'
+import { CONNECTION_IDLE_MS_MAX, HANDSHAKE_MS_MAX } from '../limits.ts'
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { LineRate, type Logger } from '../telemetry/logger.ts'
 import { openedStores } from './processor.ts'
 import { FinalError, type RoleParts } from './role.ts'
+import { shareConnections, yieldConnections } from './steer.ts'
 
 const REFUSALS_LOGGED_PER_SECOND = 10
 const STATUS_TIMEOUT_MS = 1000
+const CONNECTIONS_CHECK_MS = 20
+const HARD_TO_LEAVE =
+  'connections that are being made in this moment may be reset: they cannot be led to the successor here. ' +
+  'sysctl net.ipv4.tcp_migrate_req=1 has the kernel do it'
 
 export class DataPort {
   readonly app: TemplatedApp
   readonly stores: Stores
   readonly auth: Auth
   draining = false
+  /** Answers close their connections: a successor, or nobody, takes the next one. */
+  closing = false
+  #connections = 0
   readonly refused: (problem: Problem, correlationId: string) => void
   readonly #parts: RoleParts
   readonly #closeServer: (socket: us_listen_socket) => void
@@ -32,7 +42,7 @@ export class DataPort {
   static async open(parts: RoleParts): Promise<DataPort> {
     const uWS = await loadServer()
     const { tls } = parts.config.http
-    const app = tls ? uWS.SSLApp({ cert_file_name: tls.cert, key_file_name: tls.key }) : uWS.App()
+    const app = tls ? secureApp(uWS, tls) : uWS.App()
     const stores = await openStores(parts.config.dataDir, parts.config.log.partitions, openedStores)
     return new DataPort(parts, app, stores, uWS.us_listen_socket_close)
   }
@@ -49,6 +59,10 @@ export class DataPort {
     this.auth = new Auth(parts.config.auth, 1 / parts.config.cluster.listeners)
     this.refused = refusalLog(parts.logger)
     this.#closeServer = closeServer
+    // biome-ignore lint/suspicious/useIterableCallbackReturn: this filters no list
+    app.filter((_res, change) => {
+      this.#connections += Number(change)
+    })
   }
 
   /** Mounts the queries behind what the role has mounted, and listens. `publish`: this port takes events. */
@@ -57,7 +71,7 @@ export class DataPort {
     const routes: RouteParts = {
       auth: this.auth,
       refused: this.refused,
-      draining: () => this.draining,
+      closing: () => this.closing,
       correlationId: (req) => correlationIdOf(req) || makeCorrelationId(),
       query: new Query(this.stores),
       status: async () => status(this.stores, await conversation.ask('daemon', STATUS_TIMEOUT_MS), log),
@@ -67,18 +81,63 @@ export class DataPort {
     mountQueries(this.app, routes)
     mountUnknown(this.app, routes, { publish })
     this.#socket = await listen(this.app, config)
+    shareConnections(config.http.listen.port)
+  }
+
+  /**
+   * Leaves the port to a successor that listens on it too: no connection is refused, and none is closed while its
+   * client may be sending a request. Resolves when that is done, or was aborted.
+   */
+  async leave(leisure: AbortSignal): Promise<void> {
+    this.closing = true
+    // Closing a socket resets the connections that the kernel holds for it: so first it gets no more of them.
+    const { port } = this.#parts.config.http.listen
+    if (!yieldConnections(port)) this.#parts.logger.warn(HARD_TO_LEAVE)
+    this.#tails?.drain() // whoever taps comes again, to the successor
+    await pause(HANDSHAKE_MS_MAX, leisure)
+    this.#stop()
+  }
+
+  /** Resolves when every connection but `others` is closed: by its answer, or idle for as long as they may be. */
+  async unused(others: () => number, leisure: AbortSignal): Promise<void> {
+    const deadline = Date.now() + CONNECTION_IDLE_MS_MAX
+    while (this.#connections > others() && Date.now() < deadline && !leisure.aborted) {
+      await pause(CONNECTIONS_CHECK_MS, leisure)
+    }
   }
 
   /** Takes no new connections, and ends those that would not end by themselves. */
   stopListening(): void {
     this.draining = true
+    this.closing = true
     this.#tails?.drain()
-    if (this.#socket !== undefined) this.#closeServer(this.#socket)
+    this.#stop()
   }
 
   async close(): Promise<void> {
     this.app.close()
     await this.stores.close()
+  }
+
+  #stop(): void {
+    if (this.#socket !== undefined) this.#closeServer(this.#socket)
+    this.#socket = undefined
+  }
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<unknown> {
+  return setTimeout(milliseconds, undefined, { signal }).catch(() => {})
+}
+
+function secureApp(
+  { SSLApp }: Awaited<ReturnType<typeof loadServer>>,
+  { cert, key }: { cert: string; key: string },
+) {
+  try {
+    return SSLApp({ cert_file_name: cert, key_file_name: key })
+  } catch (error) {
+    const why = 'the files are gone or changed, or of a kind that BoringSSL does not know, such as Ed448'
+    throw new FinalError(`http.tls: the server cannot use ${cert} with ${key}: ${why}`, { cause: error })
   }
 }
 

@@ -7,6 +7,7 @@ import type { TapBatch } from '../ingest/tap.ts'
 import type { TapFilter } from '../ingest/tap-filter.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
+import type { Receipt } from './reload.ts'
 
 export type RoleName = 'listener' | 'processor' | 'gateway'
 
@@ -22,6 +23,8 @@ export interface ListenerReport {
 export interface DaemonReport {
   roles: { role: RoleName | 'primary'; pid: number; ready: boolean; restarts: number }[]
   listeners: ListenerReport[]
+  /** The last time that the configuration was read again. */
+  reload?: Receipt
 }
 
 export interface Questions {
@@ -39,7 +42,8 @@ export type Message =
   | { type: 'ready' }
   /** A worker cannot go on. `exitCode`: starting it again would not help, and the daemon ends with it. */
   | { type: 'failed'; reason: string; exitCode?: number }
-  | { type: 'drain' }
+  /** `successor`: another one serves in its place already, so there is time to turn no client away. */
+  | { type: 'drain'; successor?: true }
   | { type: 'ask'; id: number; question: Question }
   | { type: 'reply'; id: number; answer: unknown }
   /** To the primary: somebody reads there. From it: look for this. Answered by `tapping` when all do so. */

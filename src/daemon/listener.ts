@@ -32,6 +32,7 @@ export async function listener(parts: RoleParts): Promise<Role> {
     auth: port.auth,
     refused: port.refused,
     draining: () => port.draining,
+    closing: () => port.closing,
     maxBody: config.http.maxBody,
     durability,
   }
@@ -49,7 +50,12 @@ export async function listener(parts: RoleParts): Promise<Role> {
       away: writers.away(),
       missing: writers.missing(),
     }),
-    async drain() {
+    async drain(leisure) {
+      if (leisure !== undefined) {
+        await port.leave(leisure)
+        await streams.drain()
+        await port.unused(() => streams.upgraded, leisure)
+      }
       port.stopListening()
       const streamsOver = streams.drain()
       for (const deadline = Date.now() + UPLOAD_MS_MAX; admission.open > 0 && Date.now() < deadline; ) {

@@ -11,6 +11,7 @@ import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
 import { freePort } from './ports.ts'
+import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
 import { PrimaryTaps } from './taps.ts'
@@ -27,6 +28,8 @@ export interface StartOptions {
   file?: string
   /** A part of the roles; others run as daemons of their own, on the same data directory. */
   roles?: Roles
+  /** Reads the configuration anew, for SIGHUP. */
+  load?: Load
 }
 
 /** Runs the daemon until it is told to end. Resolves with the exit code. */
@@ -52,14 +55,22 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #load: Load | undefined
+  /** As it was asked for, and with the port settled. */
+  #asked: Config
   #config: Config
   #draining = false
   #ready = false
+  #receipt: Receipt | undefined
+  /** SIGHUP came, and what it asks for has not begun. */
+  #reloadWanted = false
   /** Resolves `run` with the reason to end: a signal, or what went wrong. */
   #end!: (why: Why) => void
 
-  constructor(config: Config, { file, roles }: StartOptions, logger: Logger) {
+  constructor(config: Config, { file, roles, load }: StartOptions, logger: Logger) {
+    this.#asked = config
     this.#config = config
+    this.#load = load
     this.#file = file
     this.#roles = roles ?? ['ingest', 'processor']
     this.#shared = roles !== undefined
@@ -99,7 +110,10 @@ class Primary {
       const http = await freePort(this.#config.http.listen, PATIENCE_MS)
       this.#config = { ...this.#config, http: { ...this.#config.http, listen: http } }
     }
-    const started = this.#startSlots().then(() => this.#announce(admin))
+    const started = this.#startSlots().then(() => {
+      this.#announce(admin)
+      if (this.#reloadWanted) void this.#reloads()
+    })
     const why = await Promise.race([ended, started.then(() => ended)])
     if ('reason' in why) logger.fatal(why.reason)
     else logger.info(`${why.signal}: draining`)
@@ -133,6 +147,7 @@ class Primary {
   #addSlot(role: Slot['role']): void {
     const slot = new Slot({
       role,
+      config: this.#config,
       logger: this.#logger,
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
@@ -141,9 +156,6 @@ class Primary {
         child.onExit(() => {
           this.#conversations.delete(child)
           this.#taps.detach(child.link)
-        })
-        child.link.onMessage((message) => {
-          if (message.type === 'hello') child.link.send({ type: 'start', role, config: this.#config })
         })
       },
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
@@ -174,7 +186,8 @@ class Primary {
   #notReady(): string | undefined {
     if (this.#draining) return 'draining'
     if (!this.#ready) return 'starting'
-    const missing = this.#slots.filter((slot) => !slot.ready).map((slot) => slot.role)
+    // One that a reload replaces is no reason: events are taken meanwhile.
+    const missing = this.#slots.filter((slot) => !slot.ready && !slot.replacing).map((slot) => slot.role)
     return missing.length > 0 ? `waiting for: ${missing.join(', ')}` : undefined
   }
 
@@ -183,15 +196,71 @@ class Primary {
       { role: 'primary', pid: process.pid, ready: this.#notReady() === undefined, restarts: 0 },
     ]
     const answers: Promise<ListenerReport | undefined>[] = []
-    for (const { role, child, ready, restarts } of this.#slots) {
-      if (child === undefined) continue
-      roles.push({ role, pid: child.pid, ready, restarts })
+    for (const { role, child, children, ready, restarts } of this.#slots) {
+      if (child !== undefined) roles.push({ role, pid: child.pid, ready, restarts })
       if (role !== 'listener' || !ready) continue
-      const report = this.#conversations.get(child)?.ask('report', REPORT_TIMEOUT_MS)
-      answers.push(Promise.resolve(report).catch(() => undefined)) // stalled: the others are told of
+      for (const one of children) {
+        const report = this.#conversations.get(one)?.ask('report', REPORT_TIMEOUT_MS)
+        answers.push(Promise.resolve(report).catch(() => undefined)) // stalled: the others are told of
+      }
     }
     const listeners = (await Promise.all(answers)).filter((report) => report !== undefined)
-    return { roles, listeners }
+    return { roles, listeners, ...(this.#receipt === undefined ? {} : { reload: this.#receipt }) }
+  }
+
+  /** One after another; those that are asked for while one runs are one more. */
+  async #reloads(): Promise<void> {
+    while (this.#reloadWanted && !this.#draining) {
+      this.#reloadWanted = false
+      await this.#reload()
+    }
+  }
+
+  async #reload(): Promise<void> {
+    const logger = this.#logger
+    const begun = Date.now()
+    const receipt: Receipt = {
+      at: new Date(begun).toISOString(),
+      outcome: 'running',
+      changed: [],
+      needsRestart: [],
+      problems: [],
+      restarted: [],
+      seconds: 0,
+    }
+    this.#receipt = receipt
+    try {
+      const { config: asked, changed, needsRestart } = await readAgain(this.#load!, this.#asked)
+      Object.assign(receipt, { changed, needsRestart })
+      receipt.outcome = await this.#apply(asked, receipt)
+    } catch (error) {
+      receipt.outcome = 'invalid'
+      receipt.problems = problemsOf(error as Error)
+    }
+    receipt.seconds = (Date.now() - begun) / 1000
+    const { outcome } = receipt
+    if (outcome === 'applied') logger.info(receipt, 'reloaded')
+    else if (outcome === 'invalid') logger.error(receipt, 'not reloaded: the configuration is wrong')
+    else if (outcome === 'rolled-back') logger.error(receipt, 'not reloaded: a worker could not run with it')
+  }
+
+  async #apply(asked: Config, receipt: Receipt): Promise<Receipt['outcome']> {
+    const { changed, needsRestart } = receipt
+    const former = this.#config
+    const config = { ...asked, http: { ...asked.http, listen: former.http.listen } }
+    this.#logger.info({ changed, needsRestart }, 'SIGHUP: the workers are replaced one by one')
+    const failure = await roll(this.#slots, former, config, ({ role }, pid) => {
+      receipt.restarted.push({ role, pid })
+    })
+    if (failure === 'interrupted') return failure
+    if (failure !== undefined) {
+      receipt.problems.push(failure.failed)
+      return 'rolled-back'
+    }
+    this.#asked = asked
+    this.#config = config
+    this.#logger.level = config.logging.level
+    return 'applied'
   }
 
   /** Listeners first, so that nothing new comes; then the processors. True when all ended by themselves. */
@@ -214,7 +283,15 @@ class Primary {
       process.removeAllListeners(signal) // a profiler's own would end the process before it has drained
       process.on(signal, () => this.#end({ signal }))
     }
-    process.on('SIGHUP', () => this.#logger.warn('SIGHUP: the configuration is read at start only'))
+    process.on('SIGHUP', () => {
+      if (this.#load === undefined || this.#profiled) {
+        this.#logger.warn('SIGHUP: here the configuration is read at start only')
+        return
+      }
+      const isIdle = !this.#reloadWanted && this.#receipt?.outcome !== 'running'
+      this.#reloadWanted = true
+      if (this.#ready && isIdle) void this.#reloads()
+    })
     // pm2 on Windows and its `shutdown_with_message` send this instead of a signal.
     process.on('message', (message) => {
       if (message === 'shutdown') this.#end({ signal: 'shutdown' })

@@ -19,8 +19,11 @@ export interface RoleParts {
 }
 
 export interface Role {
-  /** Stops taking work, finishes what was begun, and lets go of everything. Called once. */
-  drain(): Promise<void>
+  /**
+   * Stops taking work, finishes what was begun, and lets go of everything. Called once. `leisure` is given where a
+   * successor serves already: until it is aborted, there is time to turn no client away.
+   */
+  drain(leisure?: AbortSignal): Promise<void>
   /** What a listener answers when the primary asks. */
   report?(): Questions['report']
 }

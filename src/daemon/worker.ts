@@ -24,6 +24,7 @@ export class RoleRunner {
   #role: Role | undefined
   #logger: Logger | undefined
   #draining = false
+  readonly #hurry = new AbortController()
 
   /** `end` is called when the role is over, with the exit code that says how. */
   constructor(link: Link, profiled: boolean, end: (code: number) => void) {
@@ -34,18 +35,19 @@ export class RoleRunner {
     this.#taps = new WorkerTaps(link)
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)
-      else if (message.type === 'drain') void this.drain()
+      else if (message.type === 'drain') void this.drain(message.successor)
     })
     link.send({ type: 'hello' })
   }
 
-  /** Finishes what was begun, then ends. */
-  async drain(): Promise<void> {
+  /** Finishes what was begun, then ends. A second call, without a successor, hastens the first. */
+  async drain(successor = false): Promise<void> {
+    if (!successor) this.#hurry.abort()
     if (this.#draining) return
     this.#draining = true
     try {
       await Promise.race([this.#starting, pause(STARTING_MS_MAX)])
-      await this.#role?.drain()
+      await this.#role?.drain(successor ? this.#hurry.signal : undefined)
       this.#end(0)
     } catch (error) {
       this.fail(error as Error)

@@ -43,6 +43,8 @@ export interface PublishParts {
   /** The end of every 202 body: the durability that the log declares. */
   durability: string
   draining(): boolean
+  /** Answers close their connection: someone else takes the next request. */
+  closing(): boolean
   /** Told of every refusal, for the log and the counters. */
   refused(problem: Problem, correlationId: string): void
 }
@@ -101,10 +103,7 @@ class Body implements Exchange, Waiting {
   /** Reads the headers, which are gone after this turn. Throws a Problem where they are not right. */
   open(req: HttpRequest): void {
     const parts = this.#parts
-    if (parts.draining()) {
-      this.closing = true
-      throw new Problem('draining', 'this daemon is shutting down')
-    }
+    if (parts.draining()) throw new Problem('draining', 'this daemon is shutting down')
     this.#caller = parts.auth.check(req.getHeader('authorization'), 'publish')
     this.#readMode(req)
     const encoding = req.getHeader('content-encoding')
@@ -147,7 +146,7 @@ class Body implements Exchange, Waiting {
 
   durable(): void {
     this.#end()
-    this.closing = this.#parts.draining()
+    this.closing = this.#parts.closing()
     answerJson(this, '202 Accepted', `{"accepted":${this.#events},"durability":"${this.#parts.durability}"}`)
   }
 
@@ -157,6 +156,7 @@ class Body implements Exchange, Waiting {
     const problem =
       error instanceof Problem ? error : new Problem('internal', 'this request failed', { cause: error })
     this.#parts.refused(problem, this.correlationId)
+    this.closing = this.#parts.closing()
     answerProblem(this, problem)
   }
 

@@ -28,6 +28,8 @@ export class Streams {
   #settled: Stream[] = []
   #tellScheduled = false
   #over: (() => void) | undefined
+  /** Connections that became streams, ever: the server does not count those down. */
+  upgraded = 0
 
   constructor(parts: PublishParts) {
     this.#parts = parts
@@ -80,6 +82,7 @@ export class Streams {
       }
       const stream = new Stream(this.#streamParts, sender)
       const key = req.getHeader('sec-websocket-key')
+      this.upgraded++
       res.upgrade<UserData>({ stream }, key, SUBPROTOCOL, req.getHeader('sec-websocket-extensions'), context)
     } catch (error) {
       this.#refuse(res, error as Problem, correlationId)

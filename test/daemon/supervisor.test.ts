@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
+import type { Config } from '../../src/config/config.ts'
 import type { Message } from '../../src/daemon/link.ts'
 import { type Child, Slot } from '../../src/daemon/supervisor.ts'
 import { CRASHES_MAX, RESTART_MS_MAX, RESTART_MS_MIN } from '../../src/limits.ts'
@@ -28,13 +29,14 @@ class FakeChild implements Child {
   }
 }
 
-function slot(t: TestContext) {
+function slot(t: TestContext, role: 'processor' | 'listener' = 'processor') {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
   const children: FakeChild[] = []
   const reasons: string[] = []
   const codes: number[] = []
   const made = new Slot({
-    role: 'processor',
+    role,
+    config: {} as Config,
     logger: pino({ level: 'silent' }),
     spawn: () => {
       const child = new FakeChild()
@@ -104,10 +106,80 @@ test('what starting again would not mend ends it at once', (t) => {
 
 test('draining asks the child, waits for its end, and starts no other', async (t) => {
   const { made, children } = slot(t)
+  children[0].say({ type: 'hello' })
   const drained = made.drain()
-  assert.deepEqual(children[0].sent, [{ type: 'drain' }])
+  assert.deepEqual(children[0].sent.at(-1), { type: 'drain' })
   children[0].exit(0)
   await drained
   t.mock.timers.tick(RESTART_MS_MAX)
   assert.equal(children.length, 1)
+})
+
+const other = { dataDir: 'other' } as Config
+
+/** Lets promises that are settled have their turn. */
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+test('a listener serves until its successor is ready, and then has its time to leave', async (t) => {
+  const { made, children } = slot(t, 'listener')
+  children[0].say({ type: 'hello' })
+  children[0].say({ type: 'ready' })
+  const replaced = made.replace(other)
+  const [former, next] = children
+  next.say({ type: 'hello' })
+  assert.deepEqual(next.sent, [{ type: 'start', role: 'listener', config: other }])
+  assert.equal(former.sent.length, 1, 'nobody has told it yet')
+  next.say({ type: 'ready' })
+  await turn()
+  assert.deepEqual(former.sent.at(-1), { type: 'drain', successor: true })
+  assert.equal(made.ready, true)
+  former.exit(0)
+  assert.ok('pid' in ((await replaced) as object))
+  next.exit(null, 'SIGKILL')
+  t.mock.timers.tick(RESTART_MS_MIN)
+  children[2].say({ type: 'hello' })
+  assert.deepEqual(children[2].sent[0], { type: 'start', role: 'listener', config: other })
+})
+
+test('a successor that fails is told of, and nothing else has happened', async (t) => {
+  const { made, children, reasons } = slot(t, 'listener')
+  children[0].say({ type: 'ready' })
+  const replaced = made.replace(other)
+  children[1].say({ type: 'failed', reason: 'no certificate', exitCode: 1 })
+  children[1].exit(1)
+  assert.deepEqual(await replaced, { failed: 'no certificate' })
+  assert.deepEqual(children[0].sent, [])
+  assert.equal(made.ready, true)
+  assert.deepEqual(reasons, [], 'the daemon does not end')
+})
+
+test('a processor begins only when the one before it is gone, and that one comes back where it fails', async (t) => {
+  const { made, children } = slot(t)
+  children[0].say({ type: 'hello' })
+  children[0].say({ type: 'ready' })
+  const replaced = made.replace(other)
+  children[1].say({ type: 'hello' })
+  await turn()
+  assert.deepEqual(children[0].sent.at(-1), { type: 'drain' })
+  assert.deepEqual(children[1].sent, [])
+  children[0].exit(0)
+  await turn()
+  assert.equal(children[1].sent.length, 1)
+  children[1].say({ type: 'failed', reason: 'no store' })
+  children[1].exit(1)
+  assert.deepEqual(await replaced, { failed: 'no store' })
+  children[2].say({ type: 'hello' })
+  assert.deepEqual(children[2].sent, [{ type: 'start', role: 'processor', config: {} }])
+})
+
+test('a successor that someone kills is no fault of the configuration', async (t) => {
+  const { made, children } = slot(t, 'listener')
+  children[0].say({ type: 'ready' })
+  const replaced = made.replace(other)
+  children[1].exit(null, 'SIGKILL')
+  await turn()
+  children[2].say({ type: 'ready' })
+  await turn()
+  children[0].exit(0)
+  assert.ok('pid' in ((await replaced) as object))
 })

@@ -118,7 +118,13 @@ export class Daemon {
       },
       config ?? {},
     )
-    const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${flow(value)}`])
+    // One key of a section each: a file may say the others.
+    const leaves = Object.entries(settings).flatMap(([key, value]): [string, unknown][] =>
+      isMap(value)
+        ? Object.entries(value).map(([inner, one]) => [`${key}.${inner}`, one] as [string, unknown])
+        : [[key, value]],
+    )
+    const sets = leaves.flatMap(([key, value]) => ['--set', `${key}=${flow(value)}`])
     const only = roles === undefined ? [] : ['--roles', roles]
     const command = [process.execPath, ...nodeArguments, entry, 'start', ...only, ...sets]
     // A private mount namespace; sh is replaced by the daemon, so that its process id is the child's.

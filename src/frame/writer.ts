@@ -22,6 +22,16 @@ export class FrameWriter {
     return this.#bytes.subarray(0, this.#at)
   }
 
+  /** Bytes written since the last reset. */
+  get length(): number {
+    return this.#at
+  }
+
+  /** Takes back what was written past this length. */
+  cut(length: number): void {
+    this.#at = length
+  }
+
   /** Opens a message, leaving `width` bytes for its length. Returns where its fields begin. */
   begin(tag: number, width: number): number {
     this.#reserve(8)
@@ -84,6 +94,14 @@ export class FrameWriter {
     this.#varint(size)
     this.#bytes.write(value, this.#at, size, 'base64')
     this.#at += size
+  }
+
+  bytes(tag: number, value: Uint8Array): void {
+    this.#reserve(value.length + 8)
+    this.#bytes[this.#at++] = tag
+    this.#varint(value.length)
+    this.#bytes.set(value, this.#at)
+    this.#at += value.length
   }
 
   double(tag: number, value: number): void {

@@ -3,10 +3,10 @@
 // Each line is a fresh daemon, rounds of all lines alternate, and medians are printed with the least and the greatest.
 
 import { parseArgs } from 'node:util'
+import { Histogram } from '../src/cli/histogram.ts'
 import { Daemon } from './daemon.ts'
 import { bodies } from './events.ts'
 import { generate } from './generator.ts'
-import { Histogram } from './histogram.ts'
 import { describeMachine, machineLine } from './machine.ts'
 import { cpuOf, processesOf } from './processes.ts'
 import { markdown, spread } from './spread.ts'

@@ -252,6 +252,10 @@ export const SEND_PIECE_BYTES_MAX = IN_FLIGHT_BYTES_MAX
 export const PARQUET_ROWS_MAX = 500_000
 /** Most requests that `millrace send` keeps in flight. */
 export const SEND_CONCURRENCY_MAX = 1024
+/** Longest run of `millrace bench`, seconds: it fills the log of a daemon with events that nobody needs. */
+export const BENCH_SECONDS_MAX = 600
+/** Requests of which `millrace bench --trace` keeps all times, to draw one: any of them is as likely as another. */
+export const TRACES_KEPT_MAX = 1000
 
 // --- The client library ---------------------------------------------------------------------------------
 

@@ -11,12 +11,11 @@ export class Pace {
     this.#perSecond = perSecond ?? Number.POSITIVE_INFINITY
   }
 
-  /** Waits until so many more may go, or the signal is aborted. Resolves with when they were due (performance.now()). */
-  async turn(count: number, signal: AbortSignal): Promise<number> {
+  /** Waits until so many more may go, or the signal is aborted. */
+  async turn(count: number, signal: AbortSignal): Promise<void> {
     const now = performance.now()
     const due = Math.max(this.#due, now)
     this.#due = due + (count / this.#perSecond) * 1000
     if (due - now > 1) await sleep(due - now, undefined, { signal }).catch(() => {})
-    return due
   }
 }

@@ -1,4 +1,4 @@
-// `import { Client } from 'millrace/client'`: what an application may use. It needs nothing of the daemon.
+// What applications get from `millrace/client`. It needs nothing of the daemon.
 
 export type { JsonNumber, Measure, Order, Page, Row, Status } from './answers.ts'
 export { Client, type ClientOptions, type PublishOptions } from './client.ts'

@@ -55,7 +55,7 @@ test('the client needs nothing of the daemon', () => {
     else files.push(`${folder}.ts`)
   }
   for (const file of files) {
-    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)) {
+    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([\w.:/@-]+)'/g)) {
       const allowed = path.startsWith('.')
         ? client.includes(placeOf(resolve(dirname(file), path)))
         : path.startsWith('node:') || clientPackages.includes(path)

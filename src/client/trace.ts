@@ -32,8 +32,8 @@ export type Phase = (typeof phases)[number]
 interface Connecting {
   began: number
   resolved?: number
-  opened?: number
-  ready?: number
+  opened?: number | undefined
+  ready?: number | undefined
   used: boolean
 }
 
@@ -59,7 +59,7 @@ export function tracedConnector(timeoutMs: number): buildConnector.connector {
   return (options, callback) => {
     const connecting: Connecting = { began: performance.now(), used: false }
     const socket = connect(options, (...answer: Parameters<buildConnector.Callback>) => {
-      connecting.ready = performance.now()
+      connecting.ready = options.protocol === 'https:' ? performance.now() : connecting.opened
       if (answer[1] !== null) connections.set(answer[1], connecting)
       callback(...answer)
     }) as unknown as Socket

@@ -143,7 +143,7 @@ for (const transport of doors) {
     await assert.rejects(client.publish(event()), failure('closed'))
     await closing
     await Promise.all(acks)
-    assert.equal((await daemon.status()).accepted.events, 105)
+    assert.equal((await daemon.processed(105)).processed.duplicates.events, 0)
     await client.close()
   })
 
@@ -182,6 +182,8 @@ for (const transport of doors) {
       outcomes.map(({ status }) => status),
       ['fulfilled', 'rejected', 'fulfilled', 'rejected', 'fulfilled'],
     )
+    const sequences = outcomes.map((one) => (one.status === 'fulfilled' ? one.value.sequence : undefined))
+    assert.deepEqual(sequences, [0, undefined, 2, undefined, 4], 'each has its own, also the refused')
     const { reason } = outcomes[1] as PromiseRejectedResult
     assert.ok(failure('malformed', /^malformed: event 1: type is missing/)(reason), String(reason))
     assert.equal(reason.status, 400)

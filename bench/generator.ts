@@ -7,7 +7,7 @@
 // of the outcome (`npm run bench:generator` measures it alone).
 
 import { connect, type Socket } from 'node:net'
-import { Histogram } from './histogram.ts'
+import { Histogram } from '../src/cli/histogram.ts'
 
 export interface Load {
   url: string

@@ -4,7 +4,7 @@ import { close, fdatasync, mkdtempSync, openSync, readFileSync, rmSync, statfsSy
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { Histogram } from './histogram.ts'
+import { Histogram } from '../src/cli/histogram.ts'
 
 export interface Machine {
   cpu: string

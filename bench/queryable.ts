@@ -2,9 +2,9 @@
 
 import { Agent, request } from 'node:http'
 import { millrace } from '#proto'
+import { Histogram } from '../src/cli/histogram.ts'
 import { bodies } from './events.ts'
 import { generate } from './generator.ts'
-import { Histogram } from './histogram.ts'
 
 const agent = new Agent({ keepAlive: true })
 

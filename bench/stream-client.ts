@@ -1,7 +1,7 @@
 // A client of /v1/stream that costs little: frames are masked once, and what is due at once leaves in one write.
 
 import { connect, type Socket } from 'node:net'
-import type { Histogram } from './histogram.ts'
+import type { Histogram } from '../src/cli/histogram.ts'
 
 const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d])
 const ACK_BYTES = 24

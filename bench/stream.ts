@@ -1,12 +1,14 @@
-// `npm run bench:stream`: the WebSocket door beside HTTP, in one run, with the same bodies and as many in flight.
+// `npm run bench:stream`: the WebSocket door beside HTTP, in one run, with the same bodies and as many in flight; and
+// the client of applications through both.
 //
 // Each line is a fresh daemon, rounds of all lines alternate, and medians are printed with the least and the greatest.
 
 import { parseArgs } from 'node:util'
+import { Histogram } from '../src/cli/histogram.ts'
+import { Client } from '../src/client/index.ts'
 import { Daemon } from './daemon.ts'
 import { bodies } from './events.ts'
 import { generate } from './generator.ts'
-import { Histogram } from './histogram.ts'
 import { describeMachine, machineLine } from './machine.ts'
 import { cpuOf, processesOf } from './processes.ts'
 import { markdown, spread } from './spread.ts'
@@ -29,7 +31,7 @@ const measured = 'measures=[{name: by-subject, by: [subject], window: 1m, quanti
 
 interface Line {
   name: string
-  door: 'http' | 'stream'
+  door: 'http' | 'stream' | 'client over HTTP' | 'client over a stream'
   /** Events in a message, and bytes of data in each. */
   events: number
   padding: number
@@ -88,6 +90,24 @@ const lines: Line[] = [
     inFlight: 256,
     sets: memory,
   },
+  // Events one by one through the client of applications: what promises and encoding cost beside prepared bytes. The
+  // raw generators above stay what the daemon is measured with, for this one is the bottleneck before the daemon is.
+  {
+    name: 'client over HTTP, one by one',
+    door: 'client over HTTP',
+    events: 1,
+    padding: 0,
+    connections: 8,
+    inFlight: 8,
+  },
+  {
+    name: 'client over a stream, one by one',
+    door: 'client over a stream',
+    events: 1,
+    padding: 0,
+    connections: 1,
+    inFlight: 8,
+  },
 ].filter(({ name }) => values.only === undefined || name === values.only) as Line[]
 
 interface Outcome {
@@ -133,6 +153,44 @@ async function stream(url: string, line: Line): Promise<Outcome> {
   return { events: messages * line.events, seconds: span, latency }
 }
 
+/** Publishes as an application would: one event after another, as long as there is room. */
+async function application(url: string, line: Line): Promise<Outcome> {
+  const transport = line.door === 'client over HTTP' ? 'http' : 'stream'
+  const client = new Client({ url, transport, concurrency: line.inFlight })
+  const latency = new Histogram()
+  let stopped = false
+  let measuring = false
+  const publishing = (async () => {
+    for (let n = 0; !stopped; n++) {
+      await client.ready()
+      const acked = client.publish({
+        source: 'sensor/eu-1',
+        type: 'temperature',
+        subject: `s${n % SUBJECTS}`,
+        value: (n % 1000) / 8,
+      })
+      // One of a hundred: they share frames, and clocks cost too.
+      if (n % 100 !== 0) continue
+      const due = performance.now()
+      acked.then(() => {
+        if (measuring) latency.record(performance.now() - due)
+      })
+    }
+  })()
+  await wait(WARMUP_SECONDS)
+  const started = performance.now()
+  const before = client.stats.acked
+  measuring = true
+  await wait(seconds)
+  measuring = false
+  const events = client.stats.acked - before
+  const span = (performance.now() - started) / 1000
+  stopped = true
+  await publishing
+  await client.close()
+  return { events, seconds: span, latency }
+}
+
 function http(url: string, line: Line): Promise<Outcome> {
   return generate({
     url,
@@ -157,7 +215,8 @@ interface Round {
 async function round(line: Line): Promise<Round> {
   const daemon = await Daemon.start([measured, ...(line.sets ?? []), ...values.set])
   try {
-    const loading = line.door === 'http' ? http(daemon.http, line) : stream(daemon.http, line)
+    const load = line.door === 'http' ? http : line.door === 'stream' ? stream : application
+    const loading = load(daemon.http, line)
     const look = async () => ({
       accepted: (await daemon.status()).accepted.events,
       cpu: cpuOf(daemon.pid),

@@ -1,6 +1,7 @@
 // The demo's questions, put to millrace over HTTP and to DuckDB in SQL, and their answers side by side.
 
 import { DuckDBInstance } from '@duckdb/node-api'
+import type { Client } from '../src/client/index.ts'
 import { RELATIVE_ERROR } from '../src/results/sketch.ts'
 
 /** What both sides say of one key (an airport, a route, a day). */
@@ -53,22 +54,14 @@ export async function askDuckDb(parquet: string): Promise<Answers> {
 
 type Answer = Omit<Row, 'key'> & { key: string[]; windowStart: string | null }
 
-async function rowsOf(http: string, measure: string): Promise<Answer[]> {
-  const all: Answer[] = []
-  for (let cursor = ''; ; ) {
-    const next = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`
-    const response = await fetch(`${http}/v1/measures/${measure}?limit=10000${next}`)
-    if (!response.ok) throw new Error(`${measure}: ${await response.text()}`)
-    const page = (await response.json()) as { rows: Answer[]; cursor?: string }
-    all.push(...page.rows)
-    if (page.cursor === undefined) return all
-    cursor = page.cursor
+export async function askMillrace(client: Client): Promise<Answers> {
+  const named = async (measure: string, name: (row: Answer) => string) => {
+    const rows = new Map<string, Row>()
+    for await (const row of client.rows(measure) as AsyncIterable<Answer>) {
+      rows.set(name(row), { ...row, key: name(row) })
+    }
+    return rows
   }
-}
-
-export async function askMillrace(http: string): Promise<Answers> {
-  const named = async (measure: string, name: (row: Answer) => string) =>
-    new Map((await rowsOf(http, measure)).map((row) => [name(row), { ...row, key: name(row) }]))
   return {
     'by-airport': await named('by-airport', (row) => row.key[0]),
     'by-route': await named('by-route', (row) => row.key.join('-')),

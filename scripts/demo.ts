@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { Client, type Status } from '../src/client/index.ts'
 import { brokersFor } from './brokers/for-kind.ts'
 import { type Answers, askDuckDb, askMillrace, compare } from './demo-questions.ts'
 
@@ -90,15 +91,9 @@ async function send(http: string): Promise<Summary> {
   return JSON.parse(text)
 }
 
-interface Status {
-  accepted: { events: number }
-  processed: { events: number; duplicates: { events: number } }
-  lag: { events: number }
-}
-
-async function caughtUp(http: string): Promise<Status> {
+async function caughtUp(client: Client): Promise<Status> {
   for (;;) {
-    const status = (await (await fetch(`${http}/v1/status`)).json()) as Status
+    const status = await client.status()
     if (status.lag.events === 0) return status
     await wait(20)
   }
@@ -133,10 +128,12 @@ async function main(): Promise<number> {
     console.log(`millrace is running: ${http}\nsending ${flights.slice(flights.lastIndexOf('/') + 1)}`)
     const started = performance.now()
     const summary = await send(http)
-    const status = await caughtUp(http)
+    const client = new Client({ url: http })
+    const status = await caughtUp(client)
     const seconds = (performance.now() - started) / 1000
     const expected: Answers = await askDuckDb(flights)
-    const equal = compare(await askMillrace(http), expected, console.log)
+    const equal = compare(await askMillrace(client), expected, console.log)
+    await client.close()
     const good = verdict(summary, status, equal, seconds)
     if (interactive) {
       console.log(`\nThe daemon stays up until Ctrl-C: ${http}/v1/measures/by-airport/top, ${admin}/readyz`)

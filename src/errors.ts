@@ -22,6 +22,18 @@ export const problems = Object.freeze({
 
 export type ProblemCode = keyof typeof problems
 
+/** What a client of `millrace/client` is told beyond them, by the client itself. */
+export const clientProblems = Object.freeze({
+  unreachable: 'Nobody was ever there under this address, or it is not to be trusted',
+  unanswered: 'No answer came, or none in time: the events may have been taken',
+  'unexpected-answer': 'The answer is not one of millrace',
+  'not-ready': 'Too many calls wait for room: wait for ready() before publishing more',
+  aborted: 'Given up by the application: what was on its way may have been taken',
+  closed: 'The client is closed',
+})
+
+export type ClientProblemCode = keyof typeof clientProblems
+
 /** Seconds after which to come back, for the codes where coming back helps. */
 const retryAfterSeconds: Partial<Record<ProblemCode, number>> = {
   'rate-limited': 1,

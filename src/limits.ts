@@ -280,3 +280,16 @@ export const SEND_PIECE_BYTES_MAX = IN_FLIGHT_BYTES_MAX
 export const PARQUET_ROWS_MAX = 500_000
 /** Most requests that `millrace send` keeps in flight. */
 export const SEND_CONCURRENCY_MAX = 1024
+/** Longest run of `millrace bench`, seconds: it fills the log of a daemon with events that nobody needs. */
+export const BENCH_SECONDS_MAX = 600
+/** Requests of which `millrace bench --trace` keeps all times, to draw one: any of them is as likely as another. */
+export const TRACES_KEPT_MAX = 1000
+
+// --- The client library ---------------------------------------------------------------------------------
+
+/** Bytes after which a client closes a frame: half of what a stream takes, so that one more event mostly fits. */
+export const CLIENT_BATCH_BYTES = 256 * KiB
+/** Longest that a client may let a frame wait for more, milliseconds: beyond it, it looks as if it were lost. */
+export const CLIENT_DELAY_MS_MAX = 60_000
+/** Calls of `publish` that wait in line for room. Past it: `not-ready`. Each holds its events, and a promise. */
+export const CLIENT_CALLS_WAITING_MAX = 65_536

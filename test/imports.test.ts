@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { test } from 'node:test'
 
 const src = resolve(import.meta.dirname, '../../src')
 
 /** Layers from the top; a file may import from its own folder and from layers below its own. */
-const layers = [['index'], ['cli'], ['daemon'], ['ingest', 'processor', 'api'], ['results'], ['log']]
-const ground = ['config', 'telemetry', 'limits', 'errors', 'auth', 'answer']
+const layers = [
+  ['index'],
+  ['cli'],
+  ['client', 'daemon'],
+  ['ingest', 'processor', 'api'],
+  ['results'],
+  ['log'],
+]
+const ground = ['config', 'telemetry', 'limits', 'errors', 'auth', 'answer', 'frame']
+/** What applications load beside it: nothing of the daemon. The command line is built on it. */
+const client = ['client', 'frame', 'limits', 'errors']
+const clientPackages = ['undici', 'ws']
 
 function layerOf(place: string): number {
   const layer = layers.findIndex((names) => names.includes(place))
@@ -30,6 +40,26 @@ test('imports point one way: cli -> daemon -> ingest, processor, api -> results 
       const to = placeOf(resolve(dirname(file), path))
       const allowed = from === to || layerOf(from) < layerOf(to) || layerOf(from) === layers.length
       assert.ok(allowed, `${name} imports ${path}: ${from} may not use ${to}`)
+    }
+  }
+})
+
+test('the client needs nothing of the daemon', () => {
+  const below = join(src, 'client')
+  const files = readdirSync(below).map((name) => join(below, name))
+  assert.ok(files.length > 8)
+  // What the client takes from the ground, and what that takes.
+  for (const place of client.slice(1)) {
+    const folder = join(src, place)
+    if (existsSync(folder)) files.push(...readdirSync(folder).map((name) => join(folder, name)))
+    else files.push(`${folder}.ts`)
+  }
+  for (const file of files) {
+    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([\w.:/@-]+)'/g)) {
+      const allowed = path.startsWith('.')
+        ? client.includes(placeOf(resolve(dirname(file), path)))
+        : path.startsWith('node:') || clientPackages.includes(path)
+      assert.ok(allowed, `${relative(src, file)} imports ${path}`)
     }
   }
 })

@@ -1,6 +1,6 @@
 // Sums by subject, straight from the bytes of frames: open addressing, typed arrays, no string.
 
-import { EVENT_TAG, SUBJECT_TAG, VALUE_TAG } from '../../src/log/event.ts'
+import { EVENT_TAG, SUBJECT_TAG, VALUE_TAG } from '../../src/frame/tags.ts'
 
 /** Count, sum, least, greatest of each row. */
 export const STATS = 4

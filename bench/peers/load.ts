@@ -1,6 +1,6 @@
 // What a load is and what comes of it, for systems with HTTP and without.
 
-import type { Histogram } from '../histogram.ts'
+import type { Histogram } from '../../src/cli/histogram.ts'
 
 /** `whole`: a peer stores each body as one entry; else each event as an entry of its own. */
 export interface Shape {

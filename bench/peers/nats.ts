@@ -2,7 +2,7 @@
 
 import { connect, createInbox, type NatsConnection } from 'nats'
 import { startNats } from '../../scripts/brokers/nats.ts'
-import { Histogram } from '../histogram.ts'
+import { Histogram } from '../../src/cli/histogram.ts'
 import { entriesOf } from './entries.ts'
 import type { Load, Outcome, Running } from './load.ts'
 

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ConfigError } from '../config/load.ts'
 import { didYouMean } from '../config/nearest.ts'
+import { bench } from './bench.ts'
 import { check } from './check.ts'
 import { type Command, Failure, helpOf, type Io, readWords, UsageError } from './command.ts'
 import { query } from './query.ts'
@@ -14,7 +15,7 @@ import { status } from './status.ts'
 import { tap } from './tap.ts'
 import { top } from './top.ts'
 
-const commands: readonly Command[] = [start, check, send, query, top, tap, status, reconcile]
+const commands: readonly Command[] = [start, check, send, query, top, tap, status, reconcile, bench]
 
 /**
  * Runs `millrace ARGV`. Resolves with the exit code: 0 done, 1 failed, 2 wrong usage or configuration.

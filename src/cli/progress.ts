@@ -1,12 +1,18 @@
 // How far `millrace send` is, on standard error: a bar on a terminal, a line now and then elsewhere.
 
 import type { Io } from './command.ts'
-import type { Summary } from './sender.ts'
 import { formatNumber, formatRate } from './table.ts'
 
 const BAR_MS = 100
 const LINE_MS = 5_000
 const BAR_CHARACTERS = 24
+
+/** Events acknowledged, bodies sent again, and the time it took so far. */
+export interface Summary {
+  acked: number
+  retries: number
+  seconds: number
+}
 
 export class Progress {
   readonly #stream: Io['stderr']

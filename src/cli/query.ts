@@ -1,14 +1,14 @@
 // `millrace query`: rows of a measure, or the list of measures.
 
-import type { Measure } from '../config/config.ts'
+import { orders, type Page } from '../client/answers.ts'
+import type { Client } from '../client/client.ts'
 import { formatDuration } from '../config/units.ts'
 import { QUERY_ROWS_MAX } from '../limits.ts'
-import type { RowsAnswer } from '../results/query.ts'
-import { daemonOptions, get, type Search, type Target, targetOf } from './client.ts'
+import { asking, daemonOptions } from './client.ts'
 import { type Command, type Io, UsageError, type Words } from './command.ts'
 import { RowTable } from './row-table.ts'
 import { Table } from './table.ts'
-import { orders, pathOf, printTop } from './top.ts'
+import { printTop } from './top.ts'
 
 export const query: Command = {
   name: 'query',
@@ -27,30 +27,29 @@ export const query: Command = {
     ...daemonOptions,
   },
   async run(words, io) {
-    const target = targetOf(words, io)
     const [name] = words.operands
     const limit = words.flag('limit') ? words.count('limit', 0, 1, QUERY_ROWS_MAX) : undefined
     const by = words.choice('top', orders)
     const meant = ['key', 'from', 'to', 'merge', 'limit', 'all', 'top'].find((option) => words.flag(option))
     if (name === undefined && meant !== undefined) throw new UsageError(`--${meant}: of which MEASURE?`)
-    if (name === undefined) return listMeasures(words, io, target)
+    if (name === undefined) return asking(words, io, (client) => listMeasures(words, io, client))
     if (by !== undefined) {
       for (const option of ['key', 'merge', 'all']) {
         if (words.flag(option)) throw new UsageError(`--top and --${option} do not go together`)
       }
-      return printTop(words, io, target, name, by, limit)
+      return asking(words, io, (client) => printTop(words, io, client, name, by, limit))
     }
-    return printRows(words, io, target, name, limit)
+    return asking(words, io, (client) => printRows(words, io, client, name, limit))
   },
 }
 
-async function listMeasures(words: Words, io: Io, target: Target): Promise<number> {
-  const answer = await get<{ measures: Measure[] }>(target, '/v1/measures')
+async function listMeasures(words: Words, io: Io, client: Client): Promise<number> {
+  const measures = await client.measures()
   if (words.flag('json')) {
-    io.stdout.write(`${JSON.stringify(answer)}\n`)
+    io.stdout.write(`${JSON.stringify({ measures })}\n`)
     return 0
   }
-  const rows = answer.measures.map(({ name, by, value, window, where, quantiles }) => [
+  const rows = measures.map(({ name, by, value, window, where, quantiles }) => [
     name,
     by.join(', '),
     value,
@@ -68,26 +67,26 @@ async function listMeasures(words: Words, io: Io, target: Target): Promise<numbe
 async function printRows(
   words: Words,
   io: Io,
-  target: Target,
+  client: Client,
   name: string,
   limit: number | undefined,
 ): Promise<number> {
   const all = words.flag('all')
   const json = words.flag('json')
-  const search: Search = [
-    ...words.all('key').map((part): [string, string] => ['key', part]),
-    ['from', words.text('from')],
-    ['to', words.text('to')],
-    ['merge', words.flag('merge') ? 'true' : undefined],
-    ['limit', limit?.toString() ?? (all ? String(QUERY_ROWS_MAX) : undefined)],
-  ]
+  const search = {
+    key: words.all('key'),
+    from: words.text('from'),
+    to: words.text('to'),
+    merge: words.flag('merge'),
+    limit: limit ?? (all ? QUERY_ROWS_MAX : undefined),
+  }
   const table = new RowTable()
   let cursor: string | undefined
   let printed = 0
   if (json) io.stdout.write('{"rows":[')
   try {
     do {
-      const page: RowsAnswer = await get(target, pathOf(name), [...search, ['cursor', cursor]])
+      const page: Page = await client.page(name, { ...search, cursor })
       if (json) {
         const rows = page.rows.map((row) => JSON.stringify(row)).join(',\n')
         io.stdout.write(printed > 0 && rows !== '' ? `,\n${rows}` : rows)

@@ -1,6 +1,6 @@
 // Rows of a measure as a table: only the columns that they have.
 
-import type { AnswerRow } from '../results/query.ts'
+import type { Row } from '../client/answers.ts'
 import { type Cell, Table } from './table.ts'
 
 const numbers = ['count', 'sum', 'min', 'max', 'mean', 'p50', 'p95', 'p99'] as const
@@ -10,7 +10,7 @@ export class RowTable {
   #columns: readonly (typeof numbers)[number][] = numbers
 
   /** The text of these rows; the first page decides on the columns. */
-  page(rows: readonly AnswerRow[]): string {
+  page(rows: readonly Row[]): string {
     if (this.#table === undefined) {
       if (rows.length === 0) return 'no rows\n'
       const [first] = rows

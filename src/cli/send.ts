@@ -2,6 +2,9 @@
 
 import { randomUUID } from 'node:crypto'
 import { createReadStream, statSync } from 'node:fs'
+import type { Client } from '../client/client.ts'
+import type { Stats } from '../client/door.ts'
+import { MillraceError } from '../client/error.ts'
 import { parseDuration } from '../config/units.ts'
 import {
   EVENTS_PER_BODY_MAX,
@@ -9,15 +12,15 @@ import {
   SEND_BODY_BYTES_TARGET,
   SEND_CONCURRENCY_MAX,
 } from '../limits.ts'
-import { daemonOptions, targetOf } from './client.ts'
+import { clientOf, daemonOptions } from './client.ts'
 import { type Command, type Io, UsageError, type Words } from './command.ts'
+import { Pace } from './pace.ts'
 import { Progress } from './progress.ts'
 import { type Batch, type BatchSize, placeOf } from './rows/batch.ts'
 import type { Mapping } from './rows/encoder.ts'
 import { frameBatches } from './rows/frames.ts'
 import { ndjsonBatches } from './rows/ndjson.ts'
 import { timeUnits } from './rows/time.ts'
-import { Sender, SendFailure, type Summary } from './sender.ts'
 import { formatNumber, formatRate, printable } from './table.ts'
 
 const READ_BYTES = 1024 * 1024
@@ -83,51 +86,75 @@ export const send: Command = {
     const mapping = mappingOf(words, format)
     const rate = rateOf(words)
     const size = { events: batchOf(words, rate), bytes: SEND_BODY_BYTES_TARGET }
-    const options = {
-      target: targetOf(words, io),
+    const client = clientOf(words, io, {
       producer: producerOf(words),
       concurrency: words.count('concurrency', 8, 1, SEND_CONCURRENCY_MAX),
-      rate,
-      retryForMs: retryForOf(words),
-    }
+      retryFor: retryForOf(words),
+    })
     const source = await open(path, format, mapping, size, io)
-    return pump(new Sender(options), source, { io, path, json: words.flag('json') })
+    return pump(client, source, { io, path, pace: new Pace(rate), json: words.flag('json') })
   },
 }
 
 async function pump(
-  sender: Sender,
+  client: Client,
   source: Source,
-  { io, path, json }: { io: Io; path: string; json: boolean },
+  { io, path, pace, json }: { io: Io; path: string; pace: Pace; json: boolean },
 ): Promise<number> {
-  const progress = new Progress(io.stderr, () => sender.summary)
+  const started = performance.now()
+  const summary = () => ({
+    producer: client.producer,
+    ...client.stats,
+    seconds: (performance.now() - started) / 1000,
+  })
+  const progress = new Progress(io.stderr, summary)
+  /** No new bodies. */
+  const stop = new AbortController()
   let interrupted = false
   const forget = onInterrupt(() => {
     interrupted = true
     io.stderr.write('\nwaiting for what is in flight; a second interrupt does not wait\n')
-    sender.stop()
+    stop.abort()
     source.close()
   })
   let wrong: Error | undefined
+  let failed: Batch | undefined
+  const deliver = (batch: Batch) => {
+    client.publishBody(batch).catch((error: Error) => {
+      if (failed !== undefined) return
+      failed = batch
+      wrong = error
+      stop.abort()
+      client.close({ retry: false }).catch(() => {})
+    })
+  }
   try {
     for await (const batch of source.batches) {
-      await sender.send(batch)
-      if (interrupted) break
+      await pace.turn(batch.events, stop.signal)
+      if (stop.signal.aborted) break
+      deliver(batch)
+      await client.ready()
+      if (stop.signal.aborted) break
       progress.fraction = batch.fraction
     }
   } catch (error) {
     // Kept: what is in flight is waited for, and the summary comes first. A closed input is not a mistake.
-    if (!interrupted || error instanceof SendFailure) wrong = error as Error
+    if (!interrupted) wrong ??= error as Error
   }
-  const { summary, failure } = await sender.close()
+  // What failed there was told to `deliver` before.
+  await client.close().catch(() => {})
+  const total = summary()
   source.close()
   forget()
   progress.end()
-  wrong = failure ?? wrong
   if (wrong instanceof UsageError) throw wrong
   const why =
-    wrong === undefined ? (interrupted ? 'interrupted before the end' : undefined) : explain(wrong, path)
-  io.stdout.write(json ? `${asJson(summary, why)}\n` : `${describe(summary)}\n`)
+    wrong === undefined
+      ? interrupted
+        ? 'interrupted before the end'
+        : undefined
+      : explain(wrong, failed, path)
+  io.stdout.write(json ? `${asJson(total, why)}\n` : `${describe(total)}\n`)
   if (why === undefined) return 0
   io.stderr.write(`millrace send: ${printable(why)}\n`)
   return 1
@@ -243,12 +270,11 @@ function retryForOf(words: Words): number {
   }
 }
 
-/** What went wrong, and where in the input. */
-function explain(error: Error, path: string): string {
+/** What went wrong, and where in the input: `batch` is what was refused or not answered, if anything. */
+function explain(error: Error, batch: Batch | undefined, path: string): string {
   const input = path === '-' ? 'standard input' : path
-  if (!(error instanceof SendFailure)) return `${input}: ${error.message}`
-  if (!error.refused) return error.message
-  const batch = error.body as Batch
+  if (batch === undefined) return `${input}: ${error.message}`
+  if (!(error instanceof MillraceError && error.refused)) return error.message
   const { unit, from, to } = batch
   // The answer counts within its body; people look into the file.
   const message = error.message.replace(/^([a-z-]+: )(?:event|line) ([0-9]+)\b/, (found, code, nth) => {
@@ -257,6 +283,9 @@ function explain(error: Error, path: string): string {
   })
   return `${input}, ${from === to ? `${unit} ${from}` : `${unit}s ${from} to ${to}`}: ${message}`
 }
+
+/** What came of everything that was sent. */
+type Summary = Stats & { producer: string; seconds: number }
 
 function describe({ sent, acked, refused, unanswered, retries, seconds }: Summary): string {
   const parts = [

@@ -1,22 +1,9 @@
 // `millrace status`: where the daemon stands.
 
-import { daemonOptions, get, targetOf } from './client.ts'
+import type { Status } from '../client/answers.ts'
+import { asking, daemonOptions } from './client.ts'
 import type { Command } from './command.ts'
 import { formatBytes, formatNumber, printable, Table } from './table.ts'
-
-interface Status {
-  accepted: { events: number; frames: number }
-  processed: {
-    events: number
-    frames: number
-    duplicates?: { events: number; frames: number }
-    damaged?: { events: number }
-  }
-  lag: { events: number; bytes: number; seconds: number }
-  log: { kind: string; durability: string }
-  roles: { role: string; pid: number; ready?: boolean; restarts?: number }[]
-  reload?: { at: string; outcome: string; needsRestart: string[]; problems: string[] }
-}
 
 export const status: Command = {
   name: 'status',
@@ -25,7 +12,7 @@ export const status: Command = {
   summary: 'print what was accepted and processed, and the processes',
   options: { json: { help: 'print JSON' }, ...daemonOptions },
   async run(words, io) {
-    const answer = await get<Status>(targetOf(words, io), '/v1/status')
+    const answer = await asking(words, io, (client) => client.status())
     io.stdout.write(words.flag('json') ? `${JSON.stringify(answer)}\n` : describe(answer))
     return 0
   },

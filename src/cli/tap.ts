@@ -2,8 +2,10 @@
 
 import { once } from 'node:events'
 import { type Dispatcher, request } from 'undici'
+import { errorOf, MillraceError } from '../client/error.ts'
+import { type Target, unreachable } from '../client/target.ts'
 import { TAP_RATE_DEFAULT, TAP_RATE_MAX } from '../limits.ts'
-import { daemonOptions, noAnswer, refusalOf, type Target, targetOf } from './client.ts'
+import { daemonOptions, givenOf } from './client.ts'
 import { type Command, Failure, type Io, UsageError } from './command.ts'
 import { serverSent } from './event-stream.ts'
 import { formatNumber, printable } from './table.ts'
@@ -32,7 +34,7 @@ export const tap: Command = {
   },
   notes: 'It never slows down the daemon: what is not shown is counted, and told on standard error.',
   async run(words, io) {
-    const target = targetOf(words, io)
+    const { target } = givenOf(words, io)
     const search = new URLSearchParams()
     for (const name of filters) {
       const given = words.text(name)
@@ -78,8 +80,8 @@ async function follow(
       if (++shown >= most) break
     }
   } catch (error) {
-    if (error instanceof Failure) throw error
-    if (!signal.aborted) throw new Failure(noAnswer(target, error as Error), { cause: error })
+    const told = error instanceof MillraceError ? error : unreachable(target, error as Error)
+    if (!signal.aborted) throw new Failure(told.message, { cause: error })
   }
   return shown
 }
@@ -94,7 +96,7 @@ async function open(
     bodyTimeout: 0,
     signal,
   })
-  if (answer.statusCode !== 200) throw new Failure(refusalOf(answer.statusCode, await answer.body.text()))
+  if (answer.statusCode !== 200) throw errorOf(answer.statusCode, await answer.body.text())
   return answer
 }
 

@@ -1,12 +1,11 @@
 // `millrace top`: the keys of a measure that come first.
 
+import { type Order, orders } from '../client/answers.ts'
+import type { Client } from '../client/client.ts'
 import { QUERY_ROWS_MAX } from '../limits.ts'
-import type { AnswerRow } from '../results/query.ts'
-import { daemonOptions, get, type Target, targetOf } from './client.ts'
+import { asking, daemonOptions } from './client.ts'
 import type { Command, Io, Words } from './command.ts'
 import { RowTable } from './row-table.ts'
-
-export const orders = ['count', 'sum', 'mean', 'max', 'min'] as const
 
 export const top: Command = {
   name: 'top',
@@ -23,28 +22,20 @@ export const top: Command = {
   },
   async run(words, io) {
     const limit = words.count('limit', 10, 1, QUERY_ROWS_MAX)
-    return printTop(words, io, targetOf(words, io), words.operands[0], words.choice('by', orders), limit)
+    const by = words.choice('by', orders)
+    return asking(words, io, (client) => printTop(words, io, client, words.operands[0], by, limit))
   },
 }
 
 export async function printTop(
   words: Words,
   io: Io,
-  target: Target,
+  client: Client,
   name: string,
-  by: string | undefined,
+  by: Order | undefined,
   limit: number | undefined,
 ): Promise<number> {
-  const answer = await get<{ rows: AnswerRow[] }>(target, `${pathOf(name)}/top`, [
-    ['by', by],
-    ['limit', limit?.toString()],
-    ['from', words.text('from')],
-    ['to', words.text('to')],
-  ])
-  io.stdout.write(words.flag('json') ? `${JSON.stringify(answer)}\n` : new RowTable().page(answer.rows))
+  const rows = await client.top(name, { by, limit, from: words.text('from'), to: words.text('to') })
+  io.stdout.write(words.flag('json') ? `${JSON.stringify({ rows })}\n` : new RowTable().page(rows))
   return 0
-}
-
-export function pathOf(measure: string): string {
-  return `/v1/measures/${encodeURIComponent(measure)}`
 }

@@ -4,7 +4,7 @@
 // attributes whose names begin with `millrace`. docs/cloudevents.md has the whole mapping.
 
 import { isUtf8 } from 'node:buffer'
-import * as tags from '../log/event.ts'
+import * as tags from '../frame/tags.ts'
 import { FORM_BYTES, FORM_JSON, FORM_TEXT, formOf } from './cloudevents-data.ts'
 import { ended, skip, varint } from './wire.ts'
 

@@ -5,16 +5,16 @@
 // extension attribute that measures aggregate: docs/cloudevents.md says how it and everything else comes back.
 
 import { Problem } from '../errors.ts'
+import * as tags from '../frame/tags.ts'
+import { FrameWriter } from '../frame/writer.ts'
 import {
   ATTRIBUTE_NAME_BYTES_MAX,
   ATTRIBUTES_PER_EVENT_MAX,
   EVENTS_PER_BODY_MAX,
   STRING_BYTES_MAX,
 } from '../limits.ts'
-import * as tags from '../log/event.ts'
 import { FORM_BYTES, FORM_JSON, FORM_TEXT, formOf } from './cloudevents-data.ts'
 import { jsonNumber, kindOf, refusal, shown, tooLong, writeData, writeTime } from './event-json.ts'
-import { FrameWriter } from './frame-writer.ts'
 import { notJson, sourcesOf, textOf } from './json-text.ts'
 
 const out = new FrameWriter()

@@ -4,7 +4,7 @@
 
 import { nearest } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
-import { ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_PER_EVENT_MAX, STRING_BYTES_MAX } from '../limits.ts'
+import { parseTime } from '../frame/rfc3339.ts'
 import {
   ATTRIBUTE_NAME_TAG,
   ATTRIBUTE_VALUE_TAG,
@@ -18,9 +18,9 @@ import {
   TIME_UNIX_NANO_TAG,
   TYPE_TAG,
   VALUE_TAG,
-} from '../log/event.ts'
-import type { FrameWriter } from './frame-writer.ts'
-import { parseTime } from './rfc3339.ts'
+} from '../frame/tags.ts'
+import type { FrameWriter } from '../frame/writer.ts'
+import { ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_PER_EVENT_MAX, STRING_BYTES_MAX } from '../limits.ts'
 
 export const names = [
   'id',

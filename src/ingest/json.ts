@@ -1,9 +1,9 @@
 // A JSON body, one event or an array of them, to a frame. The names and forms of fields are in event-json.ts.
 
 import { Problem } from '../errors.ts'
+import { FrameWriter } from '../frame/writer.ts'
 import { EVENTS_PER_BODY_MAX } from '../limits.ts'
 import { nanosecondNames, writeEvent } from './event-json.ts'
-import { FrameWriter } from './frame-writer.ts'
 import { notJson, numbersOf, textOf } from './json-text.ts'
 
 // Measured with 100 events of 140 bytes a body: 1.3M events/s a core, of which JSON.parse is more than half; with

@@ -1,9 +1,9 @@
 // An NDJSON body, one JSON event a line, to a frame. Lines end with LF or CRLF; blank ones are passed over.
 
 import { Problem } from '../errors.ts'
+import { FrameWriter } from '../frame/writer.ts'
 import { EVENTS_PER_BODY_MAX } from '../limits.ts'
 import { nanosecondNames, writeEvent } from './event-json.ts'
-import { FrameWriter } from './frame-writer.ts'
 import { notJson, numbersOf, textOf } from './json-text.ts'
 
 const out = new FrameWriter()

@@ -12,8 +12,8 @@
 // Measured, a core, 4 partitions: 15-18M events/s of 53 bytes where each goes elsewhere than the one before, 45-55M
 // where all go to the same. Copying short runs byte by byte, or by words through a DataView, was slower than `set`.
 
+import { EVENT_TAG as EVENT, SUBJECT_TAG as SUBJECT } from '../frame/tags.ts'
 import { PLACED_BYTES_KEPT_MAX } from '../limits.ts'
-import { EVENT_TAG as EVENT, SUBJECT_TAG as SUBJECT } from '../log/event.ts'
 
 // Copied, because the compiler folds a module's own constants but not imported ones.
 const EVENT_TAG = EVENT

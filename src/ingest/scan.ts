@@ -22,8 +22,8 @@
 // Measured: 44M events/s of 53 bytes a core, 30M of 196 bytes, 22M of 118 bytes with two attributes.
 
 import { Problem } from '../errors.ts'
+import * as tags from '../frame/tags.ts'
 import * as limits from '../limits.ts'
-import * as tags from '../log/event.ts'
 
 // Copied, because the compiler folds a module's own constants but not imported ones: 1.6 times the speed.
 const { ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_PER_EVENT_MAX, EVENTS_PER_BODY_MAX } = limits

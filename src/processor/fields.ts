@@ -14,7 +14,7 @@ import {
   TIME_UNIX_NANO_TAG,
   TYPE_TAG,
   VALUE_TAG,
-} from '../log/event.ts'
+} from '../frame/tags.ts'
 import { FIELD_ATTRIBUTES, FIELD_SOURCE, FIELD_SUBJECT, FIELD_TYPE, same } from './measure.ts'
 
 /** Events in a block: its columns stay in the first-level cache. Half and twice as many are as quick. */

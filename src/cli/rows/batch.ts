@@ -1,7 +1,7 @@
 // What readers hand on: one request's worth of events, and where in the input they came from.
 
+import type { Body } from '../../client/door.ts'
 import { Failure } from '../command.ts'
-import type { Body } from '../sender.ts'
 
 export interface Batch extends Body {
   /** What the numbers below count. */

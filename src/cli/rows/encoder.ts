@@ -1,19 +1,8 @@
 // Rows of a table to events of a frame.
 
-import { FrameWriter } from '../../ingest/frame-writer.ts'
-import {
-  ATTRIBUTE_NAME_TAG,
-  ATTRIBUTE_VALUE_TAG,
-  ATTRIBUTES_TAG,
-  EVENT_TAG,
-  ID_TAG,
-  SOURCE_TAG,
-  SUBJECT_TAG,
-  TIME_UNIX_NANO_TAG,
-  TYPE_TAG,
-  VALUE_TAG,
-} from '../../log/event.ts'
-import { type Instant, type TimeUnit, timeOf, timeOfDate, timeOfNanoseconds } from './time.ts'
+import { EventEncoder, type TimedEvent } from '../../client/encoder.ts'
+import { type Instant, timeOfDate, timeOfNanoseconds } from '../../frame/instant.ts'
+import { type TimeUnit, timeOf } from './time.ts'
 
 /** Which columns make which fields; type and source are the same for all rows. */
 export interface Mapping {
@@ -46,57 +35,41 @@ const decimal = /^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$/
 /** Fills one frame after another. What is empty or null is left out of the event. */
 export class RowEncoder {
   readonly #mapping: Mapping
-  readonly #out = new FrameWriter()
-  #width = 1
-  #attributeWidth = 1
+  readonly #out = new EventEncoder()
   #lastTime: unknown
   #lastInstant: Instant = { seconds: 0, nanos: 0 }
-  events = 0
 
   constructor(mapping: Mapping) {
     this.#mapping = mapping
-    this.#out.reset()
+  }
+
+  get events(): number {
+    return this.#out.events
   }
 
   get bytes(): number {
-    return this.#out.frame().length
+    return this.#out.bytes
   }
 
   /** The frame so far, as a copy; the next row begins a new one. */
   take(): Buffer {
-    const frame = Buffer.from(this.#out.frame())
-    this.#out.reset()
-    this.events = 0
-    return frame
+    return this.#out.take()
   }
 
-  /** Adds a row, its values in the order of `columnsOf`. Throws Error with what is wrong; the frame is then spoilt. */
+  /** Adds a row, its values in the order of `columnsOf`. Throws Error with what is wrong. */
   add(values: readonly unknown[]): void {
-    const out = this.#out
     const { type, source, attributes, time, value } = this.#mapping
-    const start = out.begin(EVENT_TAG, this.#width)
-    const id = textOf(values[0])
-    if (id !== '') out.string(ID_TAG, id)
-    out.string(SOURCE_TAG, source)
-    out.string(TYPE_TAG, type)
-    const subject = textOf(values[1])
-    if (subject !== '') out.string(SUBJECT_TAG, subject)
-    if (time !== undefined && !isEmpty(values[2])) {
-      const { seconds, nanos } = this.#instant(values[2])
-      if (!out.nanoseconds(TIME_UNIX_NANO_TAG, seconds, nanos))
-        throw new RangeError('time is after the year 2554')
+    const event: TimedEvent = { id: textOf(values[0]), source, type, subject: textOf(values[1]) }
+    if (time !== undefined && !isEmpty(values[2])) event.time = this.#instant(values[2])
+    if (value !== undefined && !isEmpty(values[3])) event.value = numberOf(values[3], value)
+    if (attributes.length > 0) {
+      event.attributes = {}
+      for (let i = 0; i < attributes.length; i++) {
+        const text = textOf(values[4 + i])
+        if (text !== '') event.attributes[attributes[i].name] = text
+      }
     }
-    if (value !== undefined && !isEmpty(values[3])) out.double(VALUE_TAG, numberOf(values[3], value))
-    for (let i = 0; i < attributes.length; i++) {
-      const text = textOf(values[4 + i])
-      if (text === '') continue
-      const entry = out.begin(ATTRIBUTES_TAG, this.#attributeWidth)
-      out.string(ATTRIBUTE_NAME_TAG, attributes[i].name)
-      out.string(ATTRIBUTE_VALUE_TAG, text)
-      this.#attributeWidth = out.end(entry, this.#attributeWidth)
-    }
-    this.#width = out.end(start, this.#width)
-    this.events++
+    this.#out.add(event)
   }
 
   /** Rows that follow each other often have the same time. */

@@ -1,7 +1,7 @@
 // Frames laid end to end, which are again a frame: cut between events into bodies.
 
+import { EVENT_TAG } from '../../frame/tags.ts'
 import { SEND_PIECE_BYTES_MAX } from '../../limits.ts'
-import { EVENT_TAG } from '../../log/event.ts'
 import { type Batch, type BatchSize, InputError } from './batch.ts'
 
 /** Most bytes that a length takes: 32 bits in sevens. */

@@ -1,12 +1,7 @@
 // Times as files have them.
 
-import { parseTime } from '../../ingest/rfc3339.ts'
-
-/** A point in time: seconds since 1970 and nanoseconds of that second. */
-export interface Instant {
-  seconds: number
-  nanos: number
-}
+import type { Instant } from '../../frame/instant.ts'
+import { parseTime } from '../../frame/rfc3339.ts'
 
 export const timeUnits = ['s', 'ms', 'us', 'ns'] as const
 export type TimeUnit = (typeof timeUnits)[number]
@@ -28,19 +23,6 @@ export function timeOf(text: string, unit: TimeUnit | undefined): Instant {
   const local = withoutZone.exec(trimmed)
   if (local !== null) return parseTime(`${local[1]}T${local[2] ?? '00:00'}${local[3] ?? ':00'}Z`)
   return parseTime(trimmed.replace(spaced, '$1T$2'))
-}
-
-/** Milliseconds since 1970. */
-export function timeOfDate(date: Date): Instant {
-  const milliseconds = date.getTime()
-  if (!(milliseconds > 0)) throw new RangeError('time is not after 1970-01-01T00:00:00Z')
-  return { seconds: Math.floor(milliseconds / 1000), nanos: (milliseconds % 1000) * 1e6 }
-}
-
-/** Nanoseconds since 1970. */
-export function timeOfNanoseconds(nanoseconds: bigint): Instant {
-  if (nanoseconds <= 0n) throw new RangeError('time is not after 1970-01-01T00:00:00Z')
-  return { seconds: Number(nanoseconds / 1_000_000_000n), nanos: Number(nanoseconds % 1_000_000_000n) }
 }
 
 function unixTime(whole: string, fraction: string, unit: TimeUnit | undefined): Instant {

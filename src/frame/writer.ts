@@ -22,6 +22,16 @@ export class FrameWriter {
     return this.#bytes.subarray(0, this.#at)
   }
 
+  /** Bytes written since the last reset. */
+  get length(): number {
+    return this.#at
+  }
+
+  /** Takes back what was written past this length. */
+  cut(length: number): void {
+    this.#at = length
+  }
+
   /** Opens a message, leaving `width` bytes for its length. Returns where its fields begin. */
   begin(tag: number, width: number): number {
     this.#reserve(8)

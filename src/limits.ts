@@ -207,6 +207,24 @@ export const REMOVED_ROWS_PER_COMMIT = 2000
 
 // --- What handlers leave ----------------------------------------------------------------------------------
 
+/** Time that a handler has for one event where it says nothing, and the least and the most it may say, milliseconds. */
+export const HANDLER_MS_DEFAULT = 1_000
+export const HANDLER_MS_MIN = 10
+export const HANDLER_MS_MAX = 10_000
+/** Time that the modules of handlers have to load, milliseconds. */
+export const HANDLER_LOAD_MS_MAX = 5_000
+/** What a handler may emit for one event: to one measure, and as results. More is a slip, and would not fit a task. */
+export const EMITS_PER_EVENT_MAX = 10_000
+export const RESULTS_PER_EVENT_MAX = 1_000
+/** Bytes of results of one task after which the rest of it becomes another one: bounds what a thread holds. */
+export const TASK_RESULT_BYTES_TARGET = 8 * MiB
+/** Reasons for which a handler drops events that are counted each by itself, and the longest, characters. */
+export const DROP_REASONS_MAX = 32
+export const DROP_REASON_CHARACTERS_MAX = 100
+/** Strings of events that a thread keeps decoded, and the longest of these, bytes: those that come again and again. */
+export const TEXTS_KEPT_MAX = 4096
+export const TEXT_KEPT_BYTES_MAX = 64
+
 /** Longest key that a handler stores a result under, bytes of UTF-8; LMDB takes keys of up to 1978. */
 export const RESULT_KEY_BYTES_MAX = 1024
 /** Largest result that a handler stores under a key, bytes: results are for reading at once, not for files. */
@@ -252,6 +270,12 @@ export const BROKER_REPLICAS_MAX = 5
 export const MEASURE_NAME_CHARACTERS_MAX = 64
 /** Most fields in a measure's `by`. */
 export const KEY_PARTS_MAX = 16
+/** Most handlers: each event is shown to all of them. */
+export const HANDLERS_MAX = 64
+/** Most measures that one handler emits to. */
+export const HANDLER_MEASURES_MAX = 64
+/** Least `pool.heap`, bytes: below it a thread dies of what Node itself needs. */
+export const THREAD_HEAP_BYTES_MIN = 16 * MiB
 /** Shortest `log.retention.maxAge` and `ledger.producerIdle`, milliseconds: less would forget what is still in use. */
 export const RETENTION_MS_MIN = 1_000
 

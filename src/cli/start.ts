@@ -29,7 +29,8 @@ export const start: Command = {
     const roles = rolesOf(words.text('roles'))
     // Only here: the other commands do without the daemon's code.
     const daemon = await import('../daemon/primary.ts')
-    return daemon.start(loaded.config, {
+    const { withPlans } = await import('../processor/handler-check.ts')
+    return daemon.start(await withPlans(loaded.config), {
       ...(loaded.file === undefined ? {} : { file: loaded.file }),
       ...(roles === undefined ? {} : { roles }),
     })

@@ -221,8 +221,8 @@ export const TASK_RESULT_BYTES_TARGET = 8 * MiB
 /** Reasons for which a handler drops events that are counted each by itself, and the longest, characters. */
 export const DROP_REASONS_MAX = 32
 export const DROP_REASON_CHARACTERS_MAX = 100
-/** Strings of events that a thread keeps decoded, and the longest of these, bytes: those that come again and again. */
-export const TEXTS_KEPT_MAX = 4096
+/** Strings of events that a thread keeps decoded, and the longest of these, bytes: 1 MiB of those that come again. */
+export const TEXTS_KEPT_MAX = 16_384
 export const TEXT_KEPT_BYTES_MAX = 64
 
 /** Longest key that a handler stores a result under, bytes of UTF-8; LMDB takes keys of up to 1978. */

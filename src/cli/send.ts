@@ -24,7 +24,7 @@ const READ_BYTES = 1024 * 1024
 const BATCH_DEFAULT = 500
 /** A slow rate is spread over this many requests a second, rather than sent in large lumps. */
 const REQUESTS_PER_SECOND_MIN = 10
-const formats = ['ndjson', 'csv', 'parquet', 'frames'] as const
+export const formats = ['ndjson', 'csv', 'parquet', 'frames'] as const
 type Format = (typeof formats)[number]
 
 const extensions: Record<string, Format> = {
@@ -90,7 +90,7 @@ export const send: Command = {
       rate,
       retryForMs: retryForOf(words),
     }
-    const source = await open(path, format, mapping, size, io)
+    const source = await openEvents(path, format, mapping, size, io)
     return pump(new Sender(options), source, { io, path, json: words.flag('json') })
   },
 }
@@ -139,7 +139,7 @@ interface Source {
   close(): void
 }
 
-async function open(
+export async function openEvents(
   path: string,
   format: Format,
   mapping: Mapping | undefined,
@@ -176,7 +176,7 @@ function bytesOf(path: string): number {
   return size
 }
 
-function formatOf(words: Words, path: string): Format {
+export function formatOf(words: Words, path: string): Format {
   const given = words.choice('format', formats)
   if (given !== undefined) return given
   const extension = /\.([^./\\]+)$/.exec(path)?.[1].toLowerCase() ?? ''
@@ -185,7 +185,7 @@ function formatOf(words: Words, path: string): Format {
 }
 
 /** Undefined for formats whose events say all of it themselves. */
-function mappingOf(words: Words, format: Format): Mapping | undefined {
+export function mappingOf(words: Words, format: Format): Mapping | undefined {
   if (format === 'ndjson' || format === 'frames') {
     const given = columnOptions.find((name) => words.flag(name))
     if (given === undefined) return undefined

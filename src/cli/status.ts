@@ -14,6 +14,7 @@ interface Status {
   }
   lag: { events: number; bytes: number; seconds: number }
   log: { kind: string; durability: string }
+  handlers?: { name: string; handled: number; dropped: Record<string, number>; deadLettered: number }[]
   roles: { role: string; pid: number; ready?: boolean; restarts?: number }[]
 }
 
@@ -30,7 +31,7 @@ export const status: Command = {
   },
 }
 
-function describe({ accepted, processed, lag, log, roles }: Status): string {
+function describe({ accepted, processed, handlers = [], lag, log, roles }: Status): string {
   const events = (count: { events: number; frames?: number }) => {
     const frames = count.frames === undefined ? '' : ` in ${formatNumber(count.frames)} bodies`
     return `${formatNumber(count.events)} events${frames}`
@@ -40,7 +41,14 @@ function describe({ accepted, processed, lag, log, roles }: Status): string {
   if (processed.damaged?.events) lines.push(`damaged     ${events(processed.damaged)}`)
   const behind = `${formatBytes(lag.bytes)}, ${formatNumber(lag.seconds)} s`
   lines.push(`lag         ${lag.events === 0 ? 'none' : `${events(lag)} (${behind})`}`)
-  lines.push(`log         ${log.kind}, ${log.durability}`, '')
+  lines.push(`log         ${log.kind}, ${log.durability}`)
+  for (const { name, handled, dropped, deadLettered } of handlers) {
+    const counts = [`handled ${formatNumber(handled)}`, `dead letters ${formatNumber(deadLettered)}`]
+    for (const [reason, events] of Object.entries(dropped))
+      counts.push(`dropped ${formatNumber(events)}: ${reason}`)
+    lines.push(`handler     ${name}: ${counts.join(', ')}`)
+  }
+  lines.push('')
   const rows = roles.map(({ role, pid, ready, restarts }) => [
     role,
     String(pid),

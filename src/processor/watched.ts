@@ -12,9 +12,8 @@ import type { Piscina } from 'piscina'
 import type { HandlerPlan } from '../config/config.ts'
 import { formatDuration } from '../config/units.ts'
 import { HANDLER_LOAD_MS_MAX } from '../limits.ts'
-import { EVENT_TAG } from '../log/event.ts'
-import { skip, varint, varintEnd } from './fields.ts'
 import { AT_BYTES, AT_EVENT, AT_HANDLER, LOADING, type Skip } from './handling.ts'
+import { type EventPlace, eventsOf } from './places.ts'
 import type { Done, Task } from './runner.ts'
 
 const LOOK_MS_MIN = 5
@@ -193,29 +192,6 @@ export class Watched {
     const handler = ended.handler === undefined ? undefined : this.#parts.plans[ended.handler].name
     this.#parts.onNote(`a handler has cost a thread: ${ended.message}; its task is done again`, { handler })
   }
-}
-
-/** Where an event is in frames: `at` is where what belongs to it starts, `from` where its content does. */
-interface EventPlace {
-  at: number
-  from: number
-  to: number
-}
-
-/** The events of frames[from, to). */
-function eventsOf(frames: Uint8Array, from: number, to: number): EventPlace[] {
-  const events: EventPlace[] = []
-  for (let at = from; at < to; ) {
-    const tag = varint(frames, at)
-    const inside = varintEnd()
-    const end = skip(frames, inside, tag)
-    if (tag === EVENT_TAG) {
-      varint(frames, inside)
-      events.push({ at, from: varintEnd(), to: end })
-    }
-    at = end
-  }
-  return events
 }
 
 const exited = /^worker exited with code: (\d+)$/

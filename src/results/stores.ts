@@ -4,6 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Entry } from './catalogue.ts'
+import { addHandlerCounts, allHandlerCounts, type HandlerCounts } from './handler-counts.ts'
 import { newest } from './handler-results.ts'
 import {
   type Counters,
@@ -112,6 +113,19 @@ export class Stores {
       sum.lastReceivedAt = Math.max(sum.lastReceivedAt, lastReceivedAt)
     }
     return sum
+  }
+
+  /** Of every handler that there was, by name, over all partitions. */
+  handlerCounts(): Map<string, HandlerCounts> {
+    const sums = new Map<string, HandlerCounts>()
+    for (const store of this.#stores) {
+      for (const [name, counts] of allHandlerCounts(store)) {
+        const sum = sums.get(name)
+        if (sum === undefined) sums.set(name, counts)
+        else addHandlerCounts(sum, counts)
+      }
+    }
+    return sums
   }
 
   /** Of all partitions: a writer writes to one. */

@@ -275,7 +275,7 @@ export const HANDLERS_MAX = 64
 /** Most measures that one handler emits to. */
 export const HANDLER_MEASURES_MAX = 64
 /** Least `pool.heap`, bytes: below it a thread dies of what Node itself needs. */
-export const THREAD_HEAP_BYTES_MIN = 16 * MiB
+export const THREAD_HEAP_BYTES_MIN = 32 * MiB
 /** Shortest `log.retention.maxAge` and `ledger.producerIdle`, milliseconds: less would forget what is still in use. */
 export const RETENTION_MS_MIN = 1_000
 

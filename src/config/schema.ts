@@ -99,7 +99,7 @@ const shape = {
   }),
   pool: section({
     threads: countOrAuto('a whole number of threads', THREADS_MAX, halfOfCores).prefault('auto'),
-    heap: size(THREAD_HEAP_BYTES_MIN, Number.MAX_SAFE_INTEGER, 'at least 16MiB').prefault('512MiB'),
+    heap: size(THREAD_HEAP_BYTES_MIN, Number.MAX_SAFE_INTEGER, 'at least 32MiB').prefault('512MiB'),
   }),
   log: section({
     kind: choice(kinds).prefault('embedded'),

@@ -66,20 +66,26 @@ let runner: Runner | undefined
  * array for being detached once a buffer of the thread was, and folding is 12 % slower.
  */
 export default function run(task: Task): Done | Promise<Done> {
-  if (runner !== undefined) return runner.run(task)
   const { measures, plans, seed } = workerData as RunnerData
-  if (plans.length > 0) return load(task)
-  runner = new Runner(measures, seed)
+  if (plans.length > 0) return runHandlers(task)
+  runner ??= new Runner(measures, seed)
   return runner.run(task)
 }
 
+async function runHandlers(task: Task): Promise<Done> {
+  runner ??= await load(task)
+  const done = runner.run(task)
+  // What handlers have left for later may end the thread, and has to do so in this task: the next one is innocent.
+  await new Promise((resolve) => setImmediate(resolve))
+  return done
+}
+
 /** A module may hang here too, though it was checked before. */
-async function load(task: Task): Promise<Done> {
+async function load(task: Task): Promise<Runner> {
   const { measures, plans, seed } = workerData as RunnerData
   const at = new Int32Array(task.at ?? new SharedArrayBuffer(AT_BYTES))
   at[AT_HANDLER] = LOADING
   const handlers = await loadPlanned(plans)
   at[AT_HANDLER] = 0
-  runner = new Runner(measures, seed, handlers)
-  return runner.run(task)
+  return new Runner(measures, seed, handlers)
 }

@@ -58,10 +58,11 @@ export async function tryHandlers(
     for await (const batch of source.batches) {
       const frames = shared(batch)
       const places = eventsOf(new Uint8Array(frames), 0, frames.byteLength)
+      const nths = linesOf(batch)
       let rest = 0
       for (; rest < places.length && trial.events < show; rest++, trial.events++) {
         const { at, to } = places[rest]
-        const event = placeOf(batch, rest + 1) ?? ''
+        const event = placeOf(batch, nths[rest] ?? rest + 1) ?? ''
         for (const plan of plans) {
           const done = await run(pool, frames, at, to, plan.name)
           count(trial, done)
@@ -77,6 +78,13 @@ export async function tryHandlers(
     await pool.close()
   }
   return trial
+}
+
+/** For NDJSON the lines of a batch, from 1, that have events: blank ones have none. */
+function linesOf({ bytes, type }: Batch): number[] {
+  if (type !== 'application/x-ndjson') return []
+  const lines = Buffer.from(bytes).toString().split('\n')
+  return lines.flatMap((line, i) => (line.trim() === '' ? [] : [i + 1]))
 }
 
 /** The events of a batch as frames that were checked. Throws InputError. */

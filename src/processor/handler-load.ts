@@ -68,10 +68,6 @@ function canResolve(path: string): boolean {
   }
 }
 
-/** A syntax error's place is in its stack only. */
 function told(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const place =
-    error instanceof SyntaxError ? /^file:\/\/\S*?:(\d+)\n/.exec(error.stack ?? '')?.[1] : undefined
-  return `${error.name}: ${error.message}${place === undefined ? '' : ` (line ${place})`}`
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
 }

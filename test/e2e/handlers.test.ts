@@ -150,8 +150,5 @@ test('a module that does not load ends the start with exit code 2, its path and 
   await writeFile(path, 'export default {\n  name: oops oops\n}\n')
   const { code, daemon } = await Daemon.run(t, { config: { handlers: [path] } })
   assert.equal(code, 2)
-  assert.equal(
-    daemon.lines.at(-1)?.msg,
-    `${path}: does not load: SyntaxError: Unexpected identifier 'oops'`,
-  )
+  assert.equal(daemon.lines.at(-1)?.msg, `${path}: does not load: SyntaxError: Unexpected identifier 'oops'`)
 })

@@ -227,6 +227,40 @@ export const KEY_BYTES_MAX = 1800
 /** Rows of a measure that is no longer configured, removed in one commit: small, for others wait behind it. */
 export const REMOVED_ROWS_PER_COMMIT = 2000
 
+// --- What handlers leave ----------------------------------------------------------------------------------
+
+/** Time that a handler has for one event where it says nothing, and the least and the most it may say, milliseconds. */
+export const HANDLER_MS_DEFAULT = 1_000
+export const HANDLER_MS_MIN = 10
+export const HANDLER_MS_MAX = 10_000
+/** Time that the modules of handlers have to load, milliseconds. */
+export const HANDLER_LOAD_MS_MAX = 5_000
+/** What a handler may emit for one event: to one measure, and as results. More is a slip, and would not fit a task. */
+export const EMITS_PER_EVENT_MAX = 10_000
+export const RESULTS_PER_EVENT_MAX = 1_000
+/** Bytes of results of one task after which the rest of it becomes another one: bounds what a thread holds. */
+export const TASK_RESULT_BYTES_TARGET = 8 * MiB
+/** Reasons for which a handler drops events that are counted each by itself, and the longest, characters. */
+export const DROP_REASONS_MAX = 32
+export const DROP_REASON_CHARACTERS_MAX = 100
+/** Strings of events that a thread keeps decoded, and the longest of these, bytes: 1 MiB of those that come again. */
+export const TEXTS_KEPT_MAX = 16_384
+export const TEXT_KEPT_BYTES_MAX = 64
+
+/** Longest key that a handler stores a result under, bytes of UTF-8; LMDB takes keys of up to 1978. */
+export const RESULT_KEY_BYTES_MAX = 1024
+/** Largest result that a handler stores under a key, bytes: results are for reading at once, not for files. */
+export const RESULT_BYTES_MAX = 1 * MiB
+/** Dead letters that one partition keeps, and bytes of their events; past either the oldest leave. */
+export const DEAD_LETTERS_MAX = 10_000
+export const DEAD_LETTERS_BYTES_MAX = 64 * MiB
+/** Of a reason that is longer the beginning is kept, bytes: it is there to be read. */
+export const DEAD_LETTER_REASON_BYTES_MAX = 1024
+/** Dead letters of one partition that are in the pool at once to be handled again; the road of new events stays open. */
+export const REPLAYS_AT_ONCE_MAX = 2
+/** Dead letters of one partition that wait for that. Past it: 429. */
+export const REPLAYS_WAITING_MAX = 2_000
+
 // --- Queries ------------------------------------------------------------------------------------------
 
 /** Rows in one answer when the query names no `limit`, and the most it may name. */
@@ -236,6 +270,14 @@ export const QUERY_ROWS_MAX = 10_000
 export const QUERY_ROWS_PER_TURN = 1000
 /** Queries that one listener runs at once. Past it: 429. */
 export const QUERIES_MAX = 32
+/** Bytes of handlers' results in one answer, past which the rest is left to the next page; one is always in it. */
+export const RESULTS_ANSWER_BYTES_MAX = 4 * MiB
+/** Kinds of dead letters, by handler and reason, that one answer counts; the rest is counted together. */
+export const DEAD_LETTER_KINDS_MAX = 100
+/** Dead letters that one request replays or drops at most; the answer says how to go on. */
+export const DEAD_LETTERS_PER_REQUEST_MAX = 1_000
+/** How long a listener waits for the processor to have replayed or dropped them, milliseconds. */
+export const DEAD_LETTERS_MS_MAX = 30_000
 
 // --- The configuration ----------------------------------------------------------------------------------
 
@@ -250,6 +292,12 @@ export const BROKER_REPLICAS_MAX = 5
 export const MEASURE_NAME_CHARACTERS_MAX = 64
 /** Most fields in a measure's `by`. */
 export const KEY_PARTS_MAX = 16
+/** Most handlers: each event is shown to all of them. */
+export const HANDLERS_MAX = 64
+/** Most measures that one handler emits to. */
+export const HANDLER_MEASURES_MAX = 64
+/** Least `pool.heap`, bytes: below it a thread dies of what Node itself needs. */
+export const THREAD_HEAP_BYTES_MIN = 32 * MiB
 /** Shortest `log.retention.maxAge` and `ledger.producerIdle`, milliseconds: less would forget what is still in use. */
 export const RETENTION_MS_MIN = 1_000
 

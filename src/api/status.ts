@@ -32,6 +32,7 @@ export interface StatusParts {
  */
 export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
   const counters = stores.counters()
+  const handlers = [...stores.handlerCounts()].map(([name, counts]) => ({ name, ...counts }))
   const writers = stores.writers()
   const accepted = {
     events: counters.events + counters.duplicateEvents,
@@ -58,6 +59,7 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
       redelivered: { events: counters.redeliveredEvents },
       damaged: { events: counters.damagedEvents, segments: counters.lostSegments },
     },
+    ...(handlers.length > 0 ? { handlers } : {}),
     lag,
     log: { ...log, ...brokers(daemon) },
     roles: daemon.roles,

@@ -27,7 +27,7 @@ const READ_BYTES = 1024 * 1024
 const BATCH_DEFAULT = 500
 /** A slow rate is spread over this many requests a second, rather than sent in large lumps. */
 const REQUESTS_PER_SECOND_MIN = 10
-const formats = ['ndjson', 'csv', 'parquet', 'frames'] as const
+export const formats = ['ndjson', 'csv', 'parquet', 'frames'] as const
 type Format = (typeof formats)[number]
 
 const extensions: Record<string, Format> = {
@@ -91,7 +91,7 @@ export const send: Command = {
       concurrency: words.count('concurrency', 8, 1, SEND_CONCURRENCY_MAX),
       retryFor: retryForOf(words),
     })
-    const source = await open(path, format, mapping, size, io)
+    const source = await openEvents(path, format, mapping, size, io)
     return pump(client, source, { io, path, pace: new Pace(rate), json: words.flag('json') })
   },
 }
@@ -166,7 +166,7 @@ interface Source {
   close(): void
 }
 
-async function open(
+export async function openEvents(
   path: string,
   format: Format,
   mapping: Mapping | undefined,
@@ -203,7 +203,7 @@ function bytesOf(path: string): number {
   return size
 }
 
-function formatOf(words: Words, path: string): Format {
+export function formatOf(words: Words, path: string): Format {
   const given = words.choice('format', formats)
   if (given !== undefined) return given
   const extension = /\.([^./\\]+)$/.exec(path)?.[1].toLowerCase() ?? ''
@@ -212,7 +212,7 @@ function formatOf(words: Words, path: string): Format {
 }
 
 /** Undefined for formats whose events say all of it themselves. */
-function mappingOf(words: Words, format: Format): Mapping | undefined {
+export function mappingOf(words: Words, format: Format): Mapping | undefined {
   if (format === 'ndjson' || format === 'frames') {
     const given = columnOptions.find((name) => words.flag(name))
     if (given === undefined) return undefined

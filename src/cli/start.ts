@@ -31,8 +31,9 @@ export const start: Command = {
     const roles = rolesOf(words.text('roles'))
     // Only here: the other commands do without the daemon's code.
     const daemon = await import('../daemon/primary.ts')
-    return daemon.start(loaded.config, {
-      load: async (more) => load(more).config,
+    const { withPlans } = await import('../processor/handler-check.ts')
+    return daemon.start(await withPlans(loaded.config), {
+      load: async (more) => withPlans(load(more).config),
       ...(loaded.file === undefined ? {} : { file: loaded.file }),
       ...(roles === undefined ? {} : { roles }),
     })

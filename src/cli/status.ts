@@ -18,7 +18,7 @@ export const status: Command = {
   },
 }
 
-function describe({ accepted, processed, lag, log, roles, reload }: Status): string {
+function describe({ accepted, processed, handlers = [], lag, log, roles, reload }: Status): string {
   const events = (count: { events: number; frames?: number }) => {
     const frames = count.frames === undefined ? '' : ` in ${formatNumber(count.frames)} bodies`
     return `${formatNumber(count.events)} events${frames}`
@@ -36,6 +36,12 @@ function describe({ accepted, processed, lag, log, roles, reload }: Status): str
     )
     if (reload.needsRestart.length > 0)
       lines.push(`            needs a restart: ${reload.needsRestart.join(', ')}`)
+  }
+  for (const { name, handled, dropped, deadLettered } of handlers) {
+    const counts = [`handled ${formatNumber(handled)}`, `dead letters ${formatNumber(deadLettered)}`]
+    for (const [reason, events] of Object.entries(dropped))
+      counts.push(`dropped ${formatNumber(events)}: ${reason}`)
+    lines.push(`handler     ${name}: ${counts.join(', ')}`)
   }
   lines.push('')
   const rows = roles.map(({ role, pid, ready, restarts }) => [

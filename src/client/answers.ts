@@ -58,6 +58,8 @@ export interface Status {
     /** What one log of two lacks. */
     missing?: Partial<Record<'jetstream' | 'kafka', { segments: number; events: number }>>
   }
+  /** What each configured handler did; `dropped` by reason. */
+  handlers?: { name: string; handled: number; dropped: Record<string, number>; deadLettered: number }[]
   roles: { role: string; pid: number; ready: boolean; restarts: number }[]
   /** Of the last reload of the configuration, where there was one. */
   reload?: {

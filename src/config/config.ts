@@ -18,6 +18,21 @@ export interface Measure {
   /** Length of a tumbling window of event time in milliseconds, or `all` for one window without end. */
   window: number | 'all'
   quantiles: boolean
+  /** The handler that emits to it, whose words `by` are; undefined where events are counted as they are. */
+  handler?: string
+}
+
+/** What a handler says of itself (contract: `handlers`), learnt from its module when that is checked. */
+export interface HandlerPlan {
+  name: string
+  /** Of its module, absolute. */
+  path: string
+  /** As `where` of a measure: which events it is called for. */
+  match: Record<string, string>
+  /** Milliseconds that it may take for one event. */
+  timeLimit: number
+  /** That it emits to. */
+  measures: Measure[]
 }
 
 export interface AuthKey {
@@ -66,7 +81,8 @@ export interface Config {
   http: { listen: Listen; maxBody: number; tls?: { cert: string; key: string } }
   admin: { listen: Listen }
   cluster: { listeners: number; processors: number }
-  pool: { threads: number }
+  /** `heap`: bytes of JavaScript objects that a thread may have where handlers run in it. */
+  pool: { threads: number; heap: number }
   log: {
     kind: LogKind
     partitions: number
@@ -78,6 +94,10 @@ export interface Config {
   ledger: { producerIdle: number }
   logging: { level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' }
   measures: Measure[]
+  /** Absolute paths of modules. */
+  handlers: string[]
+  /** What these say, in the same order; undefined until they are checked (processor/handler-check.ts). */
+  plans?: HandlerPlan[]
   /** `none` was written out, or the keys; undefined when nothing was said. */
   auth?: 'none' | { keys: AuthKey[] }
 }

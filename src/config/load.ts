@@ -1,6 +1,7 @@
 // From the file, the environment and the options to one checked configuration.
 
 import { existsSync, readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Config } from './config.ts'
 import { shapeOf } from './fields.ts'
@@ -49,6 +50,11 @@ export function loadConfig({ file, env, sets }: Sources): Loaded {
   if (!result.success) for (const issue of result.error.issues) problems.push(...describe(issue, root))
   if (problems.length > 0 || !result.success) throw new ConfigError(sorted(problems))
   const config = defined(result.data) as Config
+  // A path is meant from where it was written.
+  config.handlers = config.handlers.map((path, i) => {
+    const fromFile = chosen !== undefined && placeOf(root, ['handlers', i]).startsWith(`${chosen}:`)
+    return resolve(fromFile ? dirname(chosen) : '.', path)
+  })
   return chosen === undefined ? { config } : { config, file: chosen }
 }
 

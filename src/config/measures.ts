@@ -9,7 +9,8 @@ import { kindOf, parseDuration, quote } from './units.ts'
 const fields = ['subject', 'source', 'type']
 const attribute = 'attributes.'
 
-const name = text((given) => {
+/** A name that can stand in addresses. */
+export const name = text((given) => {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(given) || given.length > MEASURE_NAME_CHARACTERS_MAX) {
     throw new RangeError(
       `${quote(given)} cannot be a name: up to ${MEASURE_NAME_CHARACTERS_MAX} letters, digits, dots, dashes and ` +
@@ -32,7 +33,8 @@ const pattern = parsed((value) => {
   return value
 })
 
-const where = z
+/** Fields and patterns: which events are meant. */
+export const where = z
   .unknown()
   .transform((value, context): Record<string, string> => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -79,7 +81,7 @@ const by = list(
   .max(KEY_PARTS_MAX, `has more than ${KEY_PARTS_MAX} fields`)
   .refine((names) => new Set(names).size === names.length, 'names a field twice')
 
-const window = parsed((value) => (value === 'all' ? 'all' : parseDuration(value)))
+export const window = parsed((value): number | 'all' => (value === 'all' ? 'all' : parseDuration(value)))
 
 const measure = map({
   name,

@@ -10,6 +10,7 @@ import {
   LISTENERS_MAX,
   PARTITIONS_MAX,
   RETENTION_MS_MIN,
+  THREAD_HEAP_BYTES_MIN,
   THREADS_MAX,
 } from '../limits.ts'
 import { credentialsProblem, jetstream, kafka } from './brokers.ts'
@@ -29,6 +30,7 @@ import {
   text,
   wordOr,
 } from './fields.ts'
+import { handlers } from './handlers.ts'
 import { leastBrokerBytes, leastBytes, segmentBytesMax } from './log-size.ts'
 import { measures } from './measures.ts'
 import { formatListen, formatSize, isLoopback, parseListen } from './units.ts'
@@ -97,6 +99,7 @@ const shape = {
   }),
   pool: section({
     threads: countOrAuto('a whole number of threads', THREADS_MAX, halfOfCores).prefault('auto'),
+    heap: size(THREAD_HEAP_BYTES_MIN, Number.MAX_SAFE_INTEGER, 'at least 32MiB').prefault('512MiB'),
   }),
   log: section({
     kind: choice(kinds).prefault('embedded'),
@@ -117,7 +120,7 @@ const shape = {
     level: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).prefault('info'),
   }),
   measures,
-  handlers: later(),
+  handlers,
   auth: wordOr('none', auth).optional(),
 }
 

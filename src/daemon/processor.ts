@@ -1,6 +1,7 @@
 // The role that counts: owns the results stores of its partitions and reads their log.
 
 import { openReader, type ReaderHooks } from '../log/open.ts'
+import { measuresOf } from '../processor/merged.ts'
 import { openPool, type Pool } from '../processor/pool.ts'
 import { Processor } from '../processor/processor.ts'
 import { Fenced, openStore, type Store } from '../results/store.ts'
@@ -19,7 +20,14 @@ export const openedStores = new Map<number, Store>()
 export async function processor(parts: RoleParts): Promise<Role> {
   const { config, logger, failed, profiled } = parts
   const seat = await takeSeat(config.dataDir, seatsOf(config), PATIENCE_MS)
-  const pool = openPool(profiled ? 0 : config.pool.threads, config.measures, config.log.partitions)
+  const pool = openPool({
+    threads: profiled ? 0 : config.pool.threads,
+    heap: config.pool.heap,
+    measures: config.measures,
+    plans: config.plans ?? [],
+    partitions: config.log.partitions,
+    onNote: (note, about) => logger.warn(about, note),
+  })
   const stop = new AbortController()
   let draining = false
   const partitions = new Partitions({
@@ -66,7 +74,7 @@ async function openPartition(
   signal: AbortSignal,
 ): Promise<Work> {
   const store = await openStore(config.dataDir, partition, {
-    measures: config.measures,
+    measures: measuresOf(config),
     onNote: (note: string) => logger.warn({ partition }, note),
   })
   openedStores.set(partition, store)
@@ -106,7 +114,7 @@ async function openPartition(
       counted: (writer, sequence, receivedAt) => processor.hasCounted(writer, sequence, receivedAt),
     }
     const reader = await openReader(config, partition, hooks, signal)
-    const processor = new Processor({ config, reader, store, epoch, pool, logger })
+    const processor = new Processor({ config, reader, store, partition, epoch, pool, logger })
     const stop = new AbortController()
     const ended = processor.run(stop.signal)
     return {

@@ -9,7 +9,7 @@ import { FOLD_ROWS_KEPT_MAX } from '../limits.ts'
 import { bucketOf } from '../results/sketch.ts'
 import { lost } from '../results/sum.ts'
 import { CARRY, COUNT, MAX, MIN, type Section, type Size, STATS, SUM, WINDOW } from './delta.ts'
-import { BLOCK_EVENTS, type Fields } from './fields.ts'
+import { BLOCK_EVENTS, type Block } from './fields.ts'
 import { type CompiledMeasure, matches } from './measure.ts'
 import type { Seed } from './seed.ts'
 
@@ -89,7 +89,7 @@ export class Aggregates {
   }
 
   /** Adds the events of a block. */
-  add(fields: Fields): void {
+  add(fields: Block): void {
     const { numbers, sketch, by } = this.#measure
     const events = this.#pick(fields)
     if (events === 0) return
@@ -103,7 +103,7 @@ export class Aggregates {
   }
 
   /** Notes the events that count; returns how many there are. */
-  #pick(fields: Fields): number {
+  #pick(fields: Block): number {
     const { conditions, numbers } = this.#measure
     const { frames, size, valued, values } = fields
     this.#picked = ALL
@@ -129,7 +129,7 @@ export class Aggregates {
     return events
   }
 
-  #tellWindows(fields: Fields, events: number): void {
+  #tellWindows(fields: Block, events: number): void {
     const { windowMs } = this.#measure
     if (windowMs === 0) return
     const { lows, highs } = fields
@@ -170,7 +170,7 @@ export class Aggregates {
   }
 
   /** Keys of one part, which stand in the frames as they are; false when a NUL has to be escaped in one of them. */
-  #takeKeys(fields: Fields, field: number, events: number): boolean {
+  #takeKeys(fields: Block, field: number, events: number): boolean {
     const starts = fields.starts[field]
     const ends = fields.ends[field]
     const picked = this.#picked
@@ -186,7 +186,7 @@ export class Aggregates {
   }
 
   /** Keys of several parts, or with NULs: written to #encoded. */
-  #encodeKeys(fields: Fields, by: readonly number[], events: number): void {
+  #encodeKeys(fields: Block, by: readonly number[], events: number): void {
     const { view } = fields
     const picked = this.#picked
     const { keyFrom, keyTo } = this.#own
@@ -311,7 +311,7 @@ export class Aggregates {
     for (let i = 0; i < events; i++) stats[found[i] * STATS + COUNT]++
   }
 
-  #addValues(fields: Fields, events: number): void {
+  #addValues(fields: Block, events: number): void {
     const { values } = fields
     const picked = this.#picked
     const found = this.#found
@@ -331,7 +331,7 @@ export class Aggregates {
   }
 
   /** Notes the buckets of values. */
-  #sample(fields: Fields, events: number): void {
+  #sample(fields: Block, events: number): void {
     if (this.#samples + events > this.#sampleRow.length) this.#makeSamples(this.#sampleRow.length * 2)
     const picked = this.#picked
     const found = this.#found

@@ -4,7 +4,7 @@ import { TASK_BYTES_TARGET } from '../limits.ts'
 import type { Segment } from '../log/segment.ts'
 import type { WriterProgress } from '../results/progress.ts'
 import { Claims, type Ledger } from './ledger.ts'
-import type { Task } from './runner.ts'
+import type { Done, Task } from './runner.ts'
 
 export class Batch {
   readonly claims = new Claims()
@@ -19,16 +19,26 @@ export class Batch {
   /** Came again from the log, which may yield a segment more than once. */
   redeliveredEvents = 0
   lastReceivedAt = 0
-  /** Set once the pool has folded it; undefined also where there was nothing to fold. */
-  delta: ArrayBufferLike | undefined
+  /** Set once the pool has folded it; nothing also where there was nothing to fold. */
+  done: Done[] = []
   folded = false
   #frames: Uint8Array<SharedArrayBuffer>
   #bytes = 0
   #runs: number[] = []
 
-  /** Fills `frames`, or a larger buffer in its place. */
-  constructor(frames: SharedArrayBuffer) {
+  /** Where the delta is written: over the frames, unless these are needed for longer. */
+  readonly #room: SharedArrayBuffer | undefined
+  /** Of the bodies, where these are needed for longer: where each ends in the frames, and its correlation id. */
+  readonly #bodies: { end: number; correlation: string }[] | undefined
+
+  /**
+   * Fills `frames`, or a larger buffer in its place. `room`: given where the frames are needed until the batch is
+   * merged, since handlers may have to be called again.
+   */
+  constructor(frames: SharedArrayBuffer, room?: SharedArrayBuffer) {
     this.#frames = new Uint8Array(frames)
+    this.#room = room
+    if (room !== undefined) this.#bodies = []
   }
 
   get bytes(): number {
@@ -61,6 +71,7 @@ export class Batch {
     }
     const { frames } = segment
     if (!segment.hasProducers) {
+      if (this.#bodies !== undefined) this.#note(segment, this.#bodies)
       this.#copy(frames, receivedAt)
       this.events += events
       this.bodies += bodies
@@ -71,6 +82,7 @@ export class Batch {
       if (body.producer === undefined || ledger.claimBody(body.producer, body.sequence, now, this.claims)) {
         this.events += body.events
         this.bodies++
+        this.#bodies?.push({ end: this.#bytes + body.end - from, correlation: body.correlation })
         continue
       }
       this.#copy(frames.subarray(from, body.start), receivedAt)
@@ -79,6 +91,11 @@ export class Batch {
       this.duplicateBodies++
     }
     this.#copy(frames.subarray(from), receivedAt)
+  }
+
+  /** Where the bodies of a segment will be. */
+  #note(segment: Segment, bodies: { end: number; correlation: string }[]): void {
+    for (const { end, correlation } of segment.table()) bodies.push({ end: this.#bytes + end, correlation })
   }
 
   #copy(frames: Uint8Array, receivedAt: number): void {
@@ -96,13 +113,44 @@ export class Batch {
     else runs.push(end, receivedAt)
   }
 
-  /** The bytes to fold: shared with the thread, which may write the delta over them. */
+  /** The bytes to fold: shared with the thread, which may write the delta over them where there is no other room. */
   task(): Task {
     return {
       frames: this.#frames.buffer,
       bytes: this.#bytes,
       runs: Float64Array.from(this.#runs),
+      room: this.room,
     }
+  }
+
+  /** Where a delta is that is nowhere else. */
+  get room(): SharedArrayBuffer {
+    return this.#room ?? this.frames
+  }
+
+  /** The bytes of an event that stands here in the frames; only where there is room beside them. */
+  event(from: number, to: number): Uint8Array {
+    return this.#frames.slice(from, to)
+  }
+
+  /** When what stands at `at` in the frames was received, Unix milliseconds. */
+  receivedAt(at: number): number {
+    const runs = this.#runs
+    let run = 0
+    while (run < runs.length - 2 && runs[run] <= at) run += 2
+    return runs[run + 1]
+  }
+
+  /** The correlation id of the request that it came with, or empty. */
+  correlationId(at: number): string {
+    const bodies = this.#bodies ?? []
+    let first = 0
+    for (let past = bodies.length; first < past; ) {
+      const middle = (first + past) >>> 1
+      if (bodies[middle].end <= at) first = middle + 1
+      else past = middle
+    }
+    return bodies[first]?.correlation ?? ''
   }
 }
 
@@ -112,6 +160,17 @@ export class Buffers {
 
   take(): SharedArrayBuffer {
     return this.#free.pop() ?? new SharedArrayBuffer(TASK_BYTES_TARGET * 2)
+  }
+
+  /**
+   * Those of a batch that is merged, but not where its delta is elsewhere: then a thread may have been ended that still
+   * looks at them.
+   */
+  giveAll(batch: Batch): void {
+    if (batch.done.some(({ delta }) => delta !== undefined) && batch.room !== batch.frames) return
+    this.give(batch.frames)
+    if (batch.room !== batch.frames) this.give(batch.room)
+    batch.done = []
   }
 
   /** Keeps those of the usual size; larger ones, made for a large body, are let go. */

@@ -27,7 +27,21 @@ const UPPER = new Uint8Array(Uint16Array.of(1).buffer)[0]
 /** Where the last varint ended. */
 let ended = 0
 
-export class Fields {
+/** A block of events, or of what handlers emitted: what aggregates.ts reads. */
+export interface Block {
+  readonly frames: Uint8Array
+  readonly view: DataView
+  readonly size: number
+  readonly starts: Int32Array[]
+  readonly ends: Int32Array[]
+  readonly values: Float64Array
+  readonly valued: number
+  readonly lows: Int32Array
+  readonly highs: Int32Array
+  upperOf(event: number): number
+}
+
+export class Fields implements Block {
   /** What the places below are places in. */
   frames: Uint8Array = NO_BYTES
   view: DataView = new DataView(NO_BYTES.buffer)
@@ -274,7 +288,7 @@ export class Fields {
 }
 
 /** The varint at `at`, of at most 32 bits that count; `ended` is set to its end. */
-function varint(bytes: Uint8Array, at: number): number {
+export function varint(bytes: Uint8Array, at: number): number {
   let byte = bytes[at++]
   let n = byte & 127
   for (let shift = 7; byte > 127; shift += 7) {
@@ -285,8 +299,13 @@ function varint(bytes: Uint8Array, at: number): number {
   return n >>> 0
 }
 
+/** Where the varint ended that was read last. */
+export function varintEnd(): number {
+  return ended
+}
+
 /** The end of the field whose tag ends at `at`. */
-function skip(bytes: Uint8Array, at: number, tag: number): number {
+export function skip(bytes: Uint8Array, at: number, tag: number): number {
   switch (tag & 7) {
     case 0:
       varint(bytes, at)

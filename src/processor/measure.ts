@@ -41,12 +41,19 @@ export interface CompiledMeasure {
 
 export interface CompiledMeasures {
   measures: CompiledMeasure[]
+  matches: Condition[][]
   /** Names of the attributes that are looked for; the first is field FIELD_ATTRIBUTES. */
   attributes: Uint8Array[]
 }
 
-/** Throws RangeError for a field that there is not; the configuration was checked for that before. */
-export function compile(measures: readonly Measure[]): CompiledMeasures {
+/**
+ * `matches`: conditions of handlers, which look for fields of the same events. Throws RangeError for a field that there
+ * is not; the configuration was checked for that before.
+ */
+export function compile(
+  measures: readonly Measure[],
+  matches: readonly Record<string, string>[] = [],
+): CompiledMeasures {
   const attributes: string[] = []
   const field = (name: string): number => {
     if (name === 'source') return FIELD_SOURCE
@@ -57,15 +64,33 @@ export function compile(measures: readonly Measure[]): CompiledMeasures {
     if (!attributes.includes(attribute)) attributes.push(attribute)
     return FIELD_ATTRIBUTES + attributes.indexOf(attribute)
   }
+  const conditions = (where: Record<string, string>) =>
+    Object.entries(where).flatMap(([name, pattern]) => condition(field(name), pattern))
   const compiled = measures.map((measure, index) => ({
     index,
-    conditions: Object.entries(measure.where).flatMap(([name, pattern]) => condition(field(name), pattern)),
+    conditions: conditions(measure.where),
     by: measure.by.map(field),
-    numbers: measure.value === 'value',
-    windowMs: measure.window === 'all' ? 0 : measure.window,
-    sketch: measure.quantiles && measure.value === 'value',
+    ...shapeOf(measure),
   }))
-  return { measures: compiled, attributes: attributes.map((name) => Buffer.from(name)) }
+  const compiledMatches = matches.map(conditions)
+  return {
+    measures: compiled,
+    matches: compiledMatches,
+    attributes: attributes.map((name) => Buffer.from(name)),
+  }
+}
+
+/** A measure that a handler emits to: all that it is given counts, and the parts of its key are numbered. */
+export function compileEmitted(measure: Measure, index: number): CompiledMeasure {
+  return { index, conditions: [], by: measure.by.map((_, part) => part), ...shapeOf(measure) }
+}
+
+function shapeOf({ value, window, quantiles }: Measure) {
+  return {
+    numbers: value === 'value',
+    windowMs: window === 'all' ? 0 : window,
+    sketch: quantiles && value === 'value',
+  }
 }
 
 /** No condition where the pattern matches everything. */

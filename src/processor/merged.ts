@@ -1,7 +1,7 @@
 // The processor's rows as they stand: a row is read from the store when a delta first touches it, deltas are added to
 // it, and those touched since the last commit are put into the next one.
 
-import type { Measure } from '../config/config.ts'
+import type { Config, Measure } from '../config/config.ts'
 import { MERGED_BUCKETS_MAX, MERGED_ROWS_MAX } from '../limits.ts'
 import { identity } from '../results/catalogue.ts'
 import { Delta } from './delta.ts'
@@ -11,6 +11,11 @@ import { processSeed } from './seed.ts'
 /** The small part of the store that is needed here. */
 export interface RowStore extends RowSource {
   measures(): { id: number; measure: Measure }[]
+}
+
+/** What is counted, in the order of the sections of a delta: what the configuration names, then what handlers emit to. */
+export function measuresOf({ measures, plans = [] }: Pick<Config, 'measures' | 'plans'>): Measure[] {
+  return [...measures, ...plans.flatMap((plan) => plan.measures)]
 }
 
 export class Merged {

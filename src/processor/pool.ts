@@ -1,43 +1,76 @@
 // The threads that fold tasks. One pool, shared by all partitions; tasks are bytes that move in and out.
 
 import { FixedQueue, Piscina } from 'piscina'
-import type { Measure } from '../config/config.ts'
-import { TASKS_PER_PARTITION_MIN, TASKS_PER_THREAD_MAX } from '../limits.ts'
+import type { HandlerPlan, Measure } from '../config/config.ts'
+import { REPLAYS_AT_ONCE_MAX, TASKS_PER_PARTITION_MIN, TASKS_PER_THREAD_MAX } from '../limits.ts'
+import { loadPlanned } from './handler-load.ts'
 import { type Done, Runner, type RunnerData, type Task } from './runner.ts'
 import { processSeed } from './seed.ts'
+import { Watched } from './watched.ts'
 
 export interface Pool {
   /** Tasks that each partition may hand out before the first of them is back. */
   readonly tasksMax: number
-  /** `task.frames` is shared, and not to be changed until this resolves. */
-  run(task: Task): Promise<Done>
+  /** `task.frames` is shared, and not to be changed until this resolves. Several where the task had to be split. */
+  run(task: Task): Promise<Done[]>
   close(): Promise<void>
 }
 
-/**
- * `threads`: 0 folds in the calling thread, for a process that is being profiled as one. `partitions`: that may
- * share the pool.
- */
-export function openPool(threads: number, measures: Measure[], partitions: number): Pool {
-  if (threads === 0) {
-    const runner = new Runner(measures)
-    return { tasksMax: 1, run: async (task) => runner.run(task), close: async () => {} }
-  }
+export interface PoolOptions {
+  /** 0 folds in the calling thread, for a process that is being profiled as one: no handler is stopped there. */
+  threads: number
+  measures: Measure[]
+  plans: HandlerPlan[]
+  /** Bytes of JavaScript objects of a thread, where there are handlers. */
+  heap: number
+  /** That may share the pool. */
+  partitions: number
+  /** Told when a handler has cost a thread. */
+  onNote(note: string, about: Record<string, unknown>): void
+}
+
+export function openPool({ threads, measures, plans, heap, partitions, onNote }: PoolOptions): Pool {
+  if (threads === 0) return openInline(measures, plans)
   const tasksMax = Math.max(TASKS_PER_PARTITION_MIN, Math.ceil((threads * TASKS_PER_THREAD_MAX) / partitions))
-  const piscina = new Piscina({
-    filename: new URL('./runner.js', import.meta.url).href,
-    minThreads: threads,
-    maxThreads: threads,
-    idleTimeout: Number.POSITIVE_INFINITY,
-    maxQueue: tasksMax * partitions,
-    concurrentTasksPerWorker: 1,
-    recordTiming: false,
-    taskQueue: new FixedQueue(),
-    workerData: { measures, seed: processSeed } satisfies RunnerData,
-  })
+  const open = (size: number, maxQueue: number) =>
+    new Piscina({
+      filename: new URL('./runner.js', import.meta.url).href,
+      minThreads: size,
+      maxThreads: size,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      maxQueue,
+      concurrentTasksPerWorker: 1,
+      recordTiming: false,
+      taskQueue: new FixedQueue(),
+      workerData: { measures, plans, seed: processSeed } satisfies RunnerData,
+      ...(plans.length === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: heap / 2 ** 20 } }),
+    })
+  if (plans.length > 0) {
+    const pool = open(threads, (tasksMax + REPLAYS_AT_ONCE_MAX) * partitions)
+    const watched = new Watched({ pool, fresh: () => open(1, 1), plans, onNote })
+    return { tasksMax, run: (task) => watched.run(task), close: () => watched.close() }
+  }
+  const piscina = open(threads, tasksMax * partitions)
   return {
     tasksMax,
-    run: (task) => piscina.run(task),
+    run: async (task) => [await piscina.run(task)],
     close: () => piscina.close({ force: true }),
+  }
+}
+
+function openInline(measures: Measure[], plans: HandlerPlan[]): Pool {
+  const loading = loadPlanned(plans).then((handlers) => new Runner(measures, processSeed, handlers))
+  loading.catch(() => {}) // whoever runs a task is told
+  return {
+    tasksMax: 1,
+    async run(task) {
+      const runner = await loading
+      const done = [runner.run(task)]
+      while (done.at(-1)!.to < task.bytes) {
+        done.push(runner.run({ ...task, from: done.at(-1)!.to, room: undefined }))
+      }
+      return done
+    },
+    close: async () => {},
   }
 }

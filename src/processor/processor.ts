@@ -22,6 +22,7 @@ import {
   WRITER_MS_MIN,
 } from '../limits.ts'
 import type { LogReader, Position } from '../log/log.ts'
+import { DeadLetters } from '../results/dead-letters.ts'
 import {
   type Counters,
   putCounters,
@@ -37,9 +38,10 @@ import {
 import type { Store } from '../results/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Batch, Buffers } from './batch.ts'
+import { Handled } from './handled.ts'
 import { Idle } from './idle.ts'
 import { horizonOf, Ledger } from './ledger.ts'
-import { Merged } from './merged.ts'
+import { Merged, measuresOf } from './merged.ts'
 import type { Pool } from './pool.ts'
 
 /** A task that is handed out so long before a commit is folded by then, milliseconds. */
@@ -70,6 +72,7 @@ export interface ProcessorParts {
   reader: LogReader
   /** Opened for writing. */
   store: Store
+  partition: number
   /** Of the ownership that was taken: a commit under an older one is refused. */
   epoch: number
   pool: Pool
@@ -80,6 +83,8 @@ export class Processor {
   readonly #parts: ProcessorParts
   readonly #ledger: Ledger
   readonly #merged: Merged
+  /** Undefined where there are no handlers. */
+  readonly #handled: Handled | undefined
   readonly #counters: Counters
   /** Where each lane, and each writer, stands as of the last commit. */
   readonly #positions: Map<string, number>
@@ -110,11 +115,20 @@ export class Processor {
     this.#parts = parts
     const { store, config } = parts
     this.#ledger = new Ledger(store.ledger(), (writer) => this.#writers.get(writer)?.sequence ?? 0)
-    this.#merged = new Merged(store, config.measures)
+    this.#merged = new Merged(store, measuresOf(config))
     this.#counters = readCounters(store)
     this.#positions = readLanes(store)
     this.#writers = readWriters(store)
-    this.#filling = new Batch(this.#buffers.take())
+    const { plans = [] } = config
+    if (plans.length > 0) {
+      this.#handled = new Handled(store, plans, new DeadLetters(store, parts.partition, this.#counters))
+    }
+    this.#filling = this.#batch()
+  }
+
+  /** An empty one. Where there are handlers, its frames last until it is merged. */
+  #batch(): Batch {
+    return new Batch(this.#buffers.take(), this.#handled === undefined ? undefined : this.#buffers.take())
   }
 
   /**
@@ -190,7 +204,7 @@ export class Processor {
   #submit(): void {
     const batch = this.#filling
     if (batch.empty || this.#failure !== undefined) return
-    this.#filling = new Batch(this.#buffers.take())
+    this.#filling = this.#batch()
     this.#folding.push(batch)
     if (batch.bytes === 0) {
       batch.folded = true
@@ -198,8 +212,8 @@ export class Processor {
       return
     }
     this.#parts.pool.run(batch.task()).then(
-      ({ delta = batch.frames }) => {
-        batch.delta = delta
+      (done) => {
+        batch.done = done
         batch.folded = true
         this.#merge()
       },
@@ -211,9 +225,11 @@ export class Processor {
     const folding = this.#folding
     while (folding.length > 0 && folding[0].folded) {
       const batch = folding.shift()!
-      if (batch.delta !== undefined) this.#merged.merge(batch.delta)
-      batch.delta = undefined
-      this.#buffers.give(batch.frames)
+      for (const { delta = batch.room, effects } of batch.done) {
+        this.#merged.merge(delta)
+        if (effects !== undefined) this.#handled?.merge(effects, batch)
+      }
+      this.#buffers.giveAll(batch)
       this.#uncommitted.push(batch)
     }
     if (this.#uncommitted.length > 0) this.#commitSoon()
@@ -251,6 +267,7 @@ export class Processor {
     await store.commit(epoch, (write) => {
       const rows = this.#merged.write(write)
       this.#commitDueAt = startedAt + commitInterval(rows, this.#idle.share(startedAt))
+      this.#handled?.write(write)
       this.#ledger.count(
         batches.map((batch) => batch.claims),
         write,

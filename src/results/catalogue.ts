@@ -67,9 +67,10 @@ export function removedKey(id: number): string {
 }
 
 /** The measure's members in one order; `where` means the same in any. */
-export function identity({ name, where, by, value, window, quantiles }: Measure): Measure {
+export function identity({ name, where, by, value, window, quantiles, handler }: Measure): Measure {
   const conditions = Object.entries(where).sort(([a], [b]) => (a < b ? -1 : 1))
-  return { name, where: Object.fromEntries(conditions), by: [...by], value, window, quantiles }
+  const plain = { name, where: Object.fromEntries(conditions), by: [...by], value, window, quantiles }
+  return handler === undefined ? plain : { ...plain, handler }
 }
 
 /** 32 bits of the SHA-256 of what a measure is. */

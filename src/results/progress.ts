@@ -29,6 +29,12 @@ export interface Counters {
   lostSegments: number
   /** Unix milliseconds at which the newest committed segment was received. */
   lastReceivedAt: number
+  /** Events that became dead letters; and of those what became of them, where they are not kept any more. */
+  deadLetters: number
+  deadLettersReplayed: number
+  deadLettersDropped: number
+  /** Those that had to go because there were too many. */
+  deadLettersLeft: number
 }
 
 /** The small part of the store that is needed here. */
@@ -53,6 +59,10 @@ const counterNames = [
   'damagedEvents',
   'lostSegments',
   'lastReceivedAt',
+  'deadLetters',
+  'deadLettersReplayed',
+  'deadLettersDropped',
+  'deadLettersLeft',
 ] as const
 
 /** The number from which to read each lane on. */

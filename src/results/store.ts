@@ -4,6 +4,9 @@
 //   meta     positions, counters, measures (progress.ts, catalogue.ts), by string key
 //   ledger   what was counted, by string key
 //   rows     aggregates (keys.ts, row.ts)
+//   results, letters, letterEvents
+//            what handlers stored, and what they could not handle (handler-results.ts, dead-letters.ts); a store
+//            made before there were handlers gets them when its owner opens it
 //
 // A commit is one conditional block of lmdb-js: all its writes are queued before its transaction can end, and LMDB
 // makes a transaction's writes to all databases visible, and after a crash present, together or not at all. A commit
@@ -48,6 +51,10 @@ export class StoreError extends Error {
   override name = 'StoreError'
 }
 
+/** Databases with keys and values of their own kind: see handler-results.ts and dead-letters.ts. */
+export type Kept = 'results' | 'letters' | 'letterEvents'
+const kept: readonly Kept[] = ['results', 'letters', 'letterEvents']
+
 /** What a commit can do. Buffers must not be changed until it has resolved. */
 export interface StoreBatch {
   putMeta(key: string, value: Buffer): void
@@ -56,12 +63,16 @@ export interface StoreBatch {
   removeLedger(key: string): void
   putRow(key: Buffer, value: Buffer): void
   removeRow(key: Buffer): void
+  put(to: Kept, key: Buffer, value: Buffer): void
+  remove(from: Kept, key: Buffer): void
 }
 
 /** The store as of one moment; reading it without one may show what was committed a moment ago. To be ended with `done`, soon: the store cannot reuse space while it is held. */
 export interface Snapshot {
   /** Rows with start <= key < end, in order. */
   range(start: Buffer, end: Buffer): Iterable<{ key: Buffer; value: Buffer }>
+  /** The same in one of these. */
+  kept(from: Kept, start: Buffer, end: Buffer): Iterable<{ key: Buffer; value: Buffer }>
   done(): void
 }
 
@@ -76,6 +87,8 @@ interface Opened {
   meta: Database<Buffer, string>
   ledger: Database<Buffer, string>
   rows: Database<Buffer, Buffer>
+  /** Of a store opened for reading some may be missing until its owner has made them. */
+  kept: Partial<Record<Kept, Database<Buffer, Buffer>>>
 }
 
 /**
@@ -130,14 +143,21 @@ export class Store {
     return this.#open()?.rows.get(key)
   }
 
+  get(from: Kept, key: Buffer): Buffer | undefined {
+    return this.#kept(this.#open(), from)?.get(key)
+  }
+
   snapshot(): StoreSnapshot {
     const opened = this.#open()
-    if (opened === undefined) return { range: () => [], getMeta: () => undefined, done: () => {} }
+    if (opened === undefined)
+      return { range: () => [], kept: () => [], getMeta: () => undefined, done: () => {} }
     const { rows, meta } = opened
+    for (const name of kept) this.#kept(opened, name) // before the transaction: those opened later are not in it
     rows.resetReadTxn()
     const transaction = rows.useReadTransaction()
     return {
       range: (start, end) => rows.getRange({ start, end, transaction }),
+      kept: (from, start, end) => opened.kept[from]?.getRange({ start, end, transaction }) ?? [],
       getMeta: (key) => meta.get(key, { transaction }),
       done: () => transaction.done(),
     }
@@ -299,9 +319,18 @@ export class Store {
       owner: root.openDB<Buffer, string>('owner', { ...strings, useVersions: true }),
       ledger: root.openDB<Buffer, string>('ledger', strings),
       rows: root.openDB<Buffer, Buffer>('rows', { ...strings, keyEncoding: 'binary' }),
+      kept: {},
     }
+    for (const name of kept) this.#kept(this.#opened, name)
     if (format === undefined) meta.putSync('format', Buffer.from(FORMAT)) // last: it says that all is there
     return this.#opened
+  }
+
+  #kept(opened: Opened | undefined, name: Kept): Database<Buffer, Buffer> | undefined {
+    if (opened === undefined) return undefined
+    const options = { encoding: 'binary', keyEncoding: 'binary', create: !this.#options.readOnly } as const
+    opened.kept[name] ??= opened.root.openDB<Buffer, Buffer>(name, options)
+    return opened.kept[name]
   }
 
   /** Undefined where the file is there and nothing in it yet. */
@@ -385,6 +414,12 @@ class Queue implements StoreBatch {
   }
   removeRow(key: Buffer): void {
     this.#add(this.#opened.rows, key, undefined)
+  }
+  put(to: Kept, key: Buffer, value: Buffer): void {
+    this.#add(this.#opened.kept[to]!, key, value)
+  }
+  remove(from: Kept, key: Buffer): void {
+    this.#add(this.#opened.kept[from]!, key, undefined)
   }
 
   #add(database: Writes, key: string | Buffer, value: Buffer | undefined): void {

@@ -4,6 +4,8 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Entry } from './catalogue.ts'
+import { addHandlerCounts, allHandlerCounts, type HandlerCounts } from './handler-counts.ts'
+import { newest } from './handler-results.ts'
 import {
   type Counters,
   emptyCounters,
@@ -13,7 +15,7 @@ import {
   type WriterProgress,
 } from './progress.ts'
 import { foldRows } from './row.ts'
-import { FOLDER, openStore, type Snapshot, type Store, StoreError } from './store.ts'
+import { FOLDER, type Kept, openStore, type Snapshot, type Store, StoreError } from './store.ts'
 
 type Item = { key: Buffer; value: Buffer }
 
@@ -80,11 +82,26 @@ export class Stores {
     if (this.#stores.length === 1) return this.#stores[0].snapshot()
     const snapshots = this.#stores.map((store) => store.snapshot())
     return {
-      range: (start, end) => merged(snapshots.map((snapshot) => snapshot.range(start, end))),
+      range: (start, end) =>
+        merged(
+          snapshots.map((snapshot) => snapshot.range(start, end)),
+          foldRows,
+        ),
+      // Of what handlers stored the newest; a letter is in one store only.
+      kept: (from, start, end) =>
+        merged(
+          snapshots.map((snapshot) => snapshot.kept(from, start, end)),
+          newest,
+        ),
       done: () => {
         for (const snapshot of snapshots) snapshot.done()
       },
     }
+  }
+
+  /** The values of one key, by partition. */
+  get(from: Kept, key: Buffer): Buffer[] {
+    return this.#stores.map((store) => store.get(from, key)).filter((value) => value !== undefined)
   }
 
   /** Sums over all partitions; the newest `lastReceivedAt`. */
@@ -96,6 +113,19 @@ export class Stores {
       sum.lastReceivedAt = Math.max(sum.lastReceivedAt, lastReceivedAt)
     }
     return sum
+  }
+
+  /** Of every handler that there was, by name, over all partitions. */
+  handlerCounts(): Map<string, HandlerCounts> {
+    const sums = new Map<string, HandlerCounts>()
+    for (const store of this.#stores) {
+      for (const [name, counts] of allHandlerCounts(store)) {
+        const sum = sums.get(name)
+        if (sum === undefined) sums.set(name, counts)
+        else addHandlerCounts(sum, counts)
+      }
+    }
+    return sums
   }
 
   /** Of all partitions: a writer writes to one. */
@@ -114,8 +144,8 @@ export class Stores {
   }
 }
 
-/** Rows of several ranges in the order of their keys, those of one key folded into one. */
-function* merged(ranges: Iterable<Item>[]): Iterable<Item> {
+/** Items of several ranges in the order of their keys, those of one key folded into one. */
+function* merged(ranges: Iterable<Item>[], fold: (values: Buffer[]) => Buffer): Iterable<Item> {
   const heads: { item: Item; rest: Iterator<Item> }[] = []
   for (const range of ranges) {
     const rest = range[Symbol.iterator]()
@@ -135,7 +165,7 @@ function* merged(ranges: Iterable<Item>[]): Iterable<Item> {
         if (done) heads.splice(i, 1)
         else head.item = value
       }
-      yield { key, value: values.length === 1 ? values[0] : foldRows(values) }
+      yield { key, value: values.length === 1 ? values[0] : fold(values) }
     }
   } finally {
     for (const { rest } of heads) rest.return?.()

@@ -39,7 +39,7 @@ const byDefault = {
   http: { listen: { host: '127.0.0.1', port: 7070 }, maxBody: 4 * 2 ** 20 },
   admin: { listen: { host: '127.0.0.1', port: 7072 } },
   cluster: { listeners: availableParallelism(), processors: 1 },
-  pool: { threads: Math.max(1, Math.floor(availableParallelism() / 2)) },
+  pool: { threads: Math.max(1, Math.floor(availableParallelism() / 2)), heap: 512 * 2 ** 20 },
   log: {
     kind: 'embedded',
     partitions: 1,
@@ -53,6 +53,7 @@ const byDefault = {
   measures: [
     { name: 'by-subject', where: {}, by: ['subject'], value: 'value', window: 60_000, quantiles: true },
   ],
+  handlers: [],
 }
 
 test('everything has a default: an empty file is a configuration', () => {
@@ -97,7 +98,7 @@ auth: { keys: [ { name: app, sha256: ${sha256.toUpperCase()}, scopes: [publish, 
     http: { listen: { host: '::', port: 80 }, maxBody: 1_000_000 },
     admin: { listen: { host: 'localhost', port: 0 } },
     cluster: { listeners: 3, processors: 2 },
-    pool: { threads: Math.max(1, Math.floor(availableParallelism() / 2)) },
+    pool: { threads: Math.max(1, Math.floor(availableParallelism() / 2)), heap: 512 * 2 ** 20 },
     log: {
       kind: 'dual',
       partitions: 4,
@@ -131,6 +132,7 @@ auth: { keys: [ { name: app, sha256: ${sha256.toUpperCase()}, scopes: [publish, 
         quantiles: false,
       },
     ],
+    handlers: [],
     auth: { keys: [{ name: 'app', sha256, scopes: ['publish', 'query'], eventsPerSecond: 10 }] },
   })
 })
@@ -195,7 +197,7 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
   [
     'an unknown key that is close to nothing, with what there is',
     { yaml: 'pool: { colour: red }' },
-    ['m.yaml:1:9: pool.colour: there is no such key: one of threads'],
+    ['m.yaml:1:9: pool.colour: there is no such key: one of threads, heap'],
   ],
   [
     'text that is not YAML',
@@ -263,11 +265,11 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
   [
     'parts that are promised for later',
     {
-      yaml: 'grpc: { listen: 127.0.0.1:7071 }\nhandlers: [a.mjs]\n',
+      yaml: 'grpc: { listen: 127.0.0.1:7071 }\nhandlers: [a.mjs, 5, b.mjs, a.mjs]\n',
     },
     [
       'm.yaml:1:7: grpc: is known but not available in this version: leave it out',
-      'm.yaml:2:11: handlers: is known but not available in this version: leave it out',
+      'm.yaml:2:19: handlers[1]: must be text: put 5 in quotes',
     ],
   ],
   [

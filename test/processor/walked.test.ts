@@ -34,7 +34,8 @@ test('what was walked is committed also while nothing is read, and told to the l
     reader,
     store,
     epoch: await store.takeOwnership(),
-    pool: openPool(0, [], 1),
+    pool: openPool({ threads: 0, measures: [], plans: [], heap: 0, partitions: 1, onNote() {} }),
+    partition: 0,
     logger: createLogger('processor', 'fatal'),
   })
   const running = processor.run(stop.signal)

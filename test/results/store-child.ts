@@ -1,4 +1,5 @@
-// A process beside the test: `write DIR` commits without end, `read DIR` answers what it sees when asked.
+// A process beside the test: `write DIR` commits without end, `keep DIR` puts what handlers leave and stays, `read DIR`
+// answers what it sees when asked.
 
 import { openStore } from '../../src/results/store.ts'
 
@@ -19,6 +20,15 @@ async function write(): Promise<void> {
   }
 }
 
+async function keep(): Promise<void> {
+  const store = await openStore(dir, 0)
+  const one = Buffer.from('1')
+  await store.commit(await store.takeOwnership(), (batch) => {
+    for (const name of ['results', 'letters', 'letterEvents'] as const) batch.put(name, one, one)
+  })
+  process.send?.('kept')
+}
+
 async function read(): Promise<void> {
   const store = await openStore(dir, 0, { readOnly: true })
   const held = store.snapshot()
@@ -37,4 +47,4 @@ async function read(): Promise<void> {
   process.send?.({ before: count(held) })
 }
 
-await (what === 'write' ? write() : read())
+await { write, keep, read }[what as 'write']()

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { open } from 'lmdb'
 import type { Measure } from '../../src/config/config.ts'
 import { rowKey } from '../../src/results/keys.ts'
 import { Fenced, openStore, type Store, StoreError, type StoreOptions } from '../../src/results/store.ts'
@@ -68,6 +70,30 @@ test('a commit puts and removes in meta, ledger and rows, and is there after ope
   assert.deepEqual([...again.ledger()], [['w:2', one]])
   assert.deepEqual(again.getRow(Buffer.of(0, 9)), one)
   assert.equal(again.getMeta('none'), undefined)
+})
+
+test('a store made before there were handlers is read, and gets their databases from its owner', async (t) => {
+  const path = folder(t)
+  const file = join(path, 'results', '0')
+  mkdirSync(file, { recursive: true })
+  const old = open<Buffer, string>({ path: file, encoding: 'binary', maxDbs: 8 })
+  for (const name of ['meta', 'ledger', 'rows', 'owner']) old.openDB(name, { encoding: 'binary' })
+  await old
+    .openDB<Buffer, string>('meta', { encoding: 'binary' })
+    .put('format', Buffer.from('millrace results 2'))
+  await old.close()
+  const reader = await opened(t, path, { readOnly: true })
+  assert.equal(reader.get('results', one), undefined)
+  assert.ok(reader.present)
+  const early = reader.snapshot()
+  assert.deepEqual([...early.kept('letters', Buffer.of(0), Buffer.of(0xff))], [])
+  early.done()
+  const owner = child(t, 'keep', path)
+  await once(owner, 'message')
+  assert.deepEqual(reader.get('results', one), one)
+  const snapshot = reader.snapshot()
+  assert.equal([...snapshot.kept('letters', Buffer.of(0), Buffer.of(0xff))].length, 1)
+  snapshot.done()
 })
 
 test('whoever lost the store to another owner commits nothing more', async (t) => {

@@ -1,0 +1,64 @@
+// What handlers did beside emitting to measures, as it stands since the last commit: results, dead letters, and how many
+// events were handled or dropped. Put into the commit that counts the events.
+
+import type { HandlerPlan } from '../config/config.ts'
+import type { DeadLetters, LetterBatch } from '../results/dead-letters.ts'
+import {
+  addDropped,
+  type HandlerCounts,
+  putHandlerCounts,
+  readHandlerCounts,
+} from '../results/handler-counts.ts'
+import { putResult, type ResultBatch } from '../results/handler-results.ts'
+import type { MetaBatch, MetaReader } from '../results/progress.ts'
+import type { Batch } from './batch.ts'
+import { type Effects, unpackResults } from './effects.ts'
+
+export class Handled {
+  readonly letters: DeadLetters
+  readonly #names: string[]
+  readonly #counts: HandlerCounts[]
+  readonly #changed = new Set<number>()
+  #results = new Map<string, { at: number; bytes: Uint8Array }>()
+
+  constructor(store: MetaReader, plans: readonly HandlerPlan[], letters: DeadLetters) {
+    this.letters = letters
+    this.#names = plans.map(({ name }) => name)
+    this.#counts = this.#names.map((name) => readHandlerCounts(store, name))
+  }
+
+  /** Adds the effects of a batch, or of a part of it. In log order. */
+  merge(effects: Effects, batch: Pick<Batch, 'event' | 'receivedAt' | 'correlationId'>): void {
+    const { handled, dropped, letters, results } = effects
+    handled.forEach((events, handler) => {
+      if (events > 0) this.#changes(handler).handled += events
+    })
+    for (const { handler, reason, events } of dropped) {
+      addDropped(this.#changes(handler).dropped, reason, events)
+    }
+    const now = Date.now()
+    for (const { handler, reason, from, to } of letters) {
+      this.#changes(handler).deadLettered++
+      const letter = { handler: this.#names[handler], reason, event: batch.event(from, to) }
+      const about = { at: batch.receivedAt(from), correlationId: batch.correlationId(from) }
+      this.letters.add({ ...letter, ...about }, now)
+    }
+    for (const [key, { from, bytes }] of unpackResults(results)) {
+      this.#results.set(key, { at: batch.receivedAt(from), bytes })
+    }
+  }
+
+  /** Puts what has changed since the last call into a commit. */
+  write(batch: ResultBatch & LetterBatch & MetaBatch): void {
+    for (const [key, { at, bytes }] of this.#results) putResult(batch, key, bytes, at)
+    this.#results = new Map()
+    for (const handler of this.#changed) putHandlerCounts(batch, this.#names[handler], this.#counts[handler])
+    this.#changed.clear()
+    this.letters.write(batch)
+  }
+
+  #changes(handler: number): HandlerCounts {
+    this.#changed.add(handler)
+    return this.#counts[handler]
+  }
+}

@@ -1,0 +1,204 @@
+// A pool whose threads call handlers, which may hang, end their thread or use up its memory. The thread says where it is
+// before each call (handling.ts), so it is known which call it was.
+//
+//   a call takes too long, or the thread ends  ->  the thread is replaced, and the task is done again, in fresh threads:
+//     the event that was being handled alone: it does it again           -> it becomes a dead letter, and is left out
+//                                             it does not: it was innocent -> the task is split before it
+//   what is left of the task is done in a fresh thread each time: a leak of many events dies of no event alone
+//
+// Tasks that have to be done again wait for each other: there is one such thread at a time.
+
+import type { Piscina } from 'piscina'
+import type { HandlerPlan } from '../config/config.ts'
+import { formatDuration } from '../config/units.ts'
+import { HANDLER_LOAD_MS_MAX } from '../limits.ts'
+import { AT_BYTES, AT_EVENT, AT_HANDLER, LOADING, type Skip } from './handling.ts'
+import { type EventPlace, eventsOf } from './places.ts'
+import type { Done, Task } from './runner.ts'
+
+const LOOK_MS_MIN = 5
+const LOOK_MS_MAX = 250
+
+interface WatchedParts {
+  pool: Piscina
+  /** A pool of one thread in which nothing has run yet. */
+  fresh(): Piscina
+  plans: HandlerPlan[]
+  onNote(note: string, about: Record<string, unknown>): void
+}
+
+/** How a thread ended with a task. */
+class Ended extends Error {
+  /** The handler that was being called, or undefined, and for which event of the task. */
+  readonly handler: number | undefined
+  readonly event: number
+
+  constructor(why: string, at: Int32Array, cause: unknown) {
+    super(why, { cause })
+    this.handler = at[AT_HANDLER] > 0 ? at[AT_HANDLER] - 1 : undefined
+    this.event = at[AT_EVENT]
+  }
+}
+
+/** A task in a thread. */
+interface Call {
+  at: Int32Array
+  /** Where it was when it was last looked at, and for how long by then, milliseconds. */
+  handler: number
+  event: number
+  ms: number
+  abort: AbortController
+  /** Why it was aborted. */
+  overdue: string | undefined
+}
+
+export class Watched {
+  readonly #parts: WatchedParts
+  readonly #calls = new Set<Call>()
+  readonly #lookMs: number
+  #timer: NodeJS.Timeout | undefined
+  #again: Promise<unknown> = Promise.resolve()
+  #closed = false
+
+  constructor(parts: WatchedParts) {
+    this.#parts = parts
+    const shortest = Math.min(...parts.plans.map(({ timeLimit }) => timeLimit))
+    this.#lookMs = Math.min(Math.max(shortest / 4, LOOK_MS_MIN), LOOK_MS_MAX)
+    // A thread that ends between two tasks is replaced like any other.
+    parts.pool.on('error', (error: Error) => parts.onNote('a thread ended between two tasks', { err: error }))
+  }
+
+  async run(task: Task): Promise<Done[]> {
+    const done: Done[] = []
+    try {
+      do {
+        const from = done.at(-1)?.to ?? task.from
+        const room = done.length === 0 ? task.room : undefined
+        done.push(await this.#once(this.#parts.pool, { ...task, from, room } as Task))
+      } while (done.at(-1)!.to < task.bytes)
+      return done
+    } catch (error) {
+      if (!(error instanceof Ended)) throw error
+      this.#tell(error)
+      const again = this.#again.then(() => this.#doAgain(task))
+      this.#again = again.catch(() => {})
+      return again
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#timer)
+    await this.#parts.pool.close({ force: true })
+  }
+
+  /** All of a task, in pieces where it has to be. */
+  async #doAgain(task: Task): Promise<Done[]> {
+    const frames = new Uint8Array(task.frames)
+    const done: Done[] = []
+    const skips: Skip[] = [...(task.skips ?? [])]
+    const pieces = [{ from: task.from ?? 0, to: task.bytes }]
+    while (pieces.length > 0) {
+      const piece = pieces.pop()!
+      const tried = await this.#inFreshThread({ ...task, skips }, piece)
+      if (!(tried instanceof Ended)) {
+        done.push(tried)
+        if (tried.to < piece.to) pieces.push({ from: tried.to, to: piece.to })
+        continue
+      }
+      const events = eventsOf(frames, piece.from, piece.to)
+      const guilty = await this.#guiltyOf(task, tried, events)
+      if (guilty.length > 0) {
+        skips.push(...guilty)
+        pieces.push(piece)
+        continue
+      }
+      if (events.length < 2) throw tried // it has died of something else than a handler
+      const innocent = tried.handler !== undefined && tried.event > 0
+      const middle = events[innocent ? tried.event : Math.ceil(events.length / 2)].at
+      pieces.push({ from: middle, to: piece.to }, { from: piece.from, to: middle })
+    }
+    return done
+  }
+
+  /** The handlers that end their thread for one event alone: that at which a thread has ended, or the only one. */
+  async #guiltyOf(task: Task, { handler, event: number }: Ended, events: EventPlace[]): Promise<Skip[]> {
+    const { plans } = this.#parts
+    const known = handler !== undefined
+    const suspects = known ? [handler] : events.length === 1 ? plans.map((_, i) => i) : []
+    const event = events[known ? number : 0]
+    const guilty: Skip[] = []
+    for (const suspect of suspects) {
+      const { name: only } = plans[suspect]
+      const alone = await this.#inFreshThread({ ...task, only }, { from: event.at, to: event.to })
+      if (!(alone instanceof Ended)) continue
+      guilty.push({ handler: suspect, from: event.from, reason: alone.message })
+      this.#parts.onNote(`an event became a dead letter: ${alone.message}`, { handler: only })
+    }
+    return guilty
+  }
+
+  async #inFreshThread(task: Task, { from, to }: { from: number; to: number }): Promise<Done | Ended> {
+    const pool = this.#parts.fresh()
+    pool.on('error', () => {})
+    try {
+      return await this.#once(pool, { ...task, from, bytes: to, room: undefined })
+    } catch (error) {
+      if (error instanceof Ended && !this.#closed) return error
+      throw error
+    } finally {
+      await pool.destroy()
+    }
+  }
+
+  /** Throws Ended. */
+  async #once(pool: Piscina, task: Task): Promise<Done> {
+    const at = new Int32Array(new SharedArrayBuffer(AT_BYTES))
+    const abort = new AbortController()
+    const call: Call = { at, handler: 0, event: 0, ms: 0, abort, overdue: undefined }
+    this.#calls.add(call)
+    this.#timer ??= setInterval(() => this.#look(), this.#lookMs).unref()
+    try {
+      return await pool.run({ ...task, at: at.buffer as SharedArrayBuffer }, { signal: abort.signal })
+    } catch (error) {
+      if (at[AT_HANDLER] === LOADING || this.#closed) throw call.overdue ? new Error(call.overdue) : error
+      throw new Ended(call.overdue ?? whyOf(error as Error), at, error)
+    } finally {
+      this.#calls.delete(call)
+    }
+  }
+
+  /** In looks, not by the clock: a machine that stood still is no handler's fault. */
+  #look(): void {
+    for (const call of this.#calls) {
+      const handler = call.at[AT_HANDLER]
+      const event = call.at[AT_EVENT]
+      if (handler === 0 || handler !== call.handler || event !== call.event) {
+        call.handler = handler
+        call.event = event
+        call.ms = 0
+        continue
+      }
+      call.ms += this.#lookMs
+      const limit = handler === LOADING ? HANDLER_LOAD_MS_MAX : this.#parts.plans[handler - 1].timeLimit
+      if (call.ms < limit || call.overdue !== undefined) continue
+      const what = handler === LOADING ? 'loading the modules of handlers' : 'it'
+      call.overdue = `${what} took longer than ${formatDuration(limit)}`
+      call.abort.abort() // ends the thread
+    }
+  }
+
+  #tell(ended: Ended): void {
+    const handler = ended.handler === undefined ? undefined : this.#parts.plans[ended.handler].name
+    this.#parts.onNote(`a handler has cost a thread: ${ended.message}; its task is done again`, { handler })
+  }
+}
+
+const exited = /^worker exited with code: (\d+)$/
+
+function whyOf(error: Error & { code?: string }): string {
+  if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') return 'it used up the memory of its thread (pool.heap)'
+  const code = exited.exec(error.message)?.[1]
+  if (code !== undefined) return `it ended its thread with exit code ${code}`
+  return `it threw where nobody could catch it: ${error.message}`
+}

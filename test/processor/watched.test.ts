@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { millrace } from '#proto'
+import type { Config } from '../../src/config/config.ts'
+import { withPlans } from '../../src/processor/handler-check.ts'
+import { eventsOf } from '../../src/processor/places.ts'
+import { openPool } from '../../src/processor/pool.ts'
+import { folder } from '../results/folder.ts'
+import { RECEIVED_AT, rowsOf } from './handlers.ts'
+
+const MiB = 2 ** 20
+
+/** A pool with one handler, whose `map` is this text. */
+async function pool(t: TestContext, map: string, { threads = 2, timeLimit = 400, heap = 64 * MiB } = {}) {
+  const path = join(folder(t), 'handler.mjs')
+  writeFileSync(
+    path,
+    `const kept = []
+     export default { name: 'h', timeLimit: ${timeLimit}, measures: [{ name: 'm', by: ['k'], window: 'all' }],
+       map(event, emit) { const { subject, value } = event; emit.measure('m', subject, value); ${map} } }`,
+  )
+  const config = { handlers: [path], measures: [], pool: { heap } } as unknown as Config
+  const { plans = [] } = await withPlans(config)
+  const notes: string[] = []
+  const opened = openPool({
+    threads,
+    measures: [],
+    plans,
+    heap,
+    partitions: 1,
+    onNote: (note) => notes.push(note),
+  })
+  t.after(() => opened.close())
+  return { pool: opened, notes }
+}
+
+function task(subjects: readonly string[]) {
+  const events = subjects.map((subject, i) => ({ source: 's', type: 't', subject, value: i }))
+  const bytes = millrace.v1.Frame.encode({ events }).finish()
+  const frames = new SharedArrayBuffer(bytes.length)
+  new Uint8Array(frames).set(bytes)
+  return { frames, bytes: bytes.length, runs: Float64Array.of(bytes.length, RECEIVED_AT) }
+}
+
+/** What all parts of a task come to: events and their sum by subject, and the numbers of the dead letters. */
+async function outcome(opened: Awaited<ReturnType<typeof pool>>, subjects: readonly string[]) {
+  const one = task(subjects)
+  const done = await opened.pool.run(one)
+  const places = eventsOf(new Uint8Array(one.frames), 0, one.bytes)
+  const rows: Record<string, [count: number, sum: number]> = {}
+  for (const { delta } of done) {
+    for (const { key, count, sum } of rowsOf(delta!)[0]) {
+      const before = rows[key[0]] ?? [0, 0]
+      rows[key[0]] = [before[0] + count, before[1] + sum]
+    }
+  }
+  const letters = done
+    .flatMap(({ effects }) => effects!.letters)
+    .map(({ from, reason }) => ({ event: places.findIndex((place) => place.from === from), reason }))
+  return { rows, letters, parts: done.length }
+}
+
+/** As many subjects `a`, with others at some places. */
+function subjects(size: number, others: Record<number, string>): string[] {
+  return Array.from({ length: size }, (_, i) => others[i] ?? 'a')
+}
+
+function counted(all: readonly string[], without: readonly number[]) {
+  const rows: Record<string, [number, number]> = {}
+  all.forEach((subject, i) => {
+    if (without.includes(i)) return
+    const [count, sum] = rows[subject] ?? [0, 0]
+    rows[subject] = [count + 1, sum + i]
+  })
+  return rows
+}
+
+test('an event that hangs is found and left out, and all others count', async (t) => {
+  const opened = await pool(t, `if (subject === 'hang') for (;;);`)
+  const all = subjects(10_000, { 0: 'hang', 7000: 'hang' })
+  const { rows, letters } = await outcome(opened, all)
+  assert.deepEqual(letters, [
+    { event: 0, reason: 'it took longer than 400ms' },
+    { event: 7000, reason: 'it took longer than 400ms' },
+  ])
+  assert.deepEqual(rows, counted(all, [0, 7000]))
+  // The pool goes on.
+  assert.deepEqual((await outcome(opened, ['a', 'b'])).rows, { a: [1, 0], b: [1, 1] })
+})
+
+test('an event that ends its thread is found, whatever way it takes', async (t) => {
+  const opened = await pool(
+    t,
+    `if (subject === 'exit') process.exit(3)
+     if (subject === 'later') queueMicrotask(() => { throw new Error('out of reach') })
+     if (subject === 'memory') for (;;) kept.push(new Array(1000).fill(value))`,
+    { timeLimit: 5000 },
+  )
+  const all = subjects(600, { 10: 'exit', 599: 'memory', 300: 'later' })
+  const { rows, letters } = await outcome(opened, all)
+  assert.deepEqual(letters, [
+    { event: 10, reason: 'it ended its thread with exit code 3' },
+    { event: 300, reason: 'it threw where nobody could catch it: out of reach' },
+    { event: 599, reason: 'it used up the memory of its thread (pool.heap)' },
+  ])
+  assert.deepEqual(rows, counted(all, [10, 300, 599]))
+})
+
+test('a leak that ends thread after thread makes no event a dead letter', async (t) => {
+  const opened = await pool(t, 'kept.push(new Array(2000).fill(value))', { threads: 1, timeLimit: 5000 })
+  const all = subjects(12_000, {})
+  const { rows, letters, parts } = await outcome(opened, all)
+  assert.deepEqual(letters, [])
+  assert.deepEqual(rows, counted(all, []))
+  assert.ok(parts > 1, 'no thread could hold what all of them leave')
+  assert.ok(opened.notes.some((note) => note.includes('memory')))
+})
+
+test('several tasks that hang at once are all done', async (t) => {
+  const opened = await pool(t, `if (subject === 'hang') for (;;);`)
+  const all = ['a', 'hang', 'b']
+  const outcomes = await Promise.all([outcome(opened, all), outcome(opened, all), outcome(opened, all)])
+  for (const { rows, letters } of outcomes) {
+    assert.deepEqual(rows, { a: [1, 0], b: [1, 2] })
+    assert.deepEqual(
+      letters.map(({ event }) => event),
+      [1],
+    )
+  }
+})
+
+test('a module that has changed since it was checked is not run', async (t) => {
+  const path = join(folder(t), 'handler.mjs')
+  writeFileSync(path, `export default { name: 'h', map() {} }`)
+  const config = { handlers: [path], measures: [], pool: { heap: 64 * MiB } } as unknown as Config
+  const { plans = [] } = await withPlans(config)
+  writeFileSync(path, `export default { name: 'other', map() {} }`)
+  const opened = openPool({ threads: 1, measures: [], plans, heap: 64 * MiB, partitions: 1, onNote() {} })
+  t.after(() => opened.close())
+  await assert.rejects(opened.run(task(['a'])), /handler\.mjs has changed since the start/)
+})

@@ -2,7 +2,9 @@
 
 import { didYouMean } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
-import { QUERY_ROWS_DEFAULT, QUERY_ROWS_MAX } from '../limits.ts'
+import { DEAD_LETTERS_PER_REQUEST_MAX, QUERY_ROWS_DEFAULT, QUERY_ROWS_MAX } from '../limits.ts'
+import type { ResultsQuery } from '../results/handler-results.ts'
+import type { LettersQuery } from './dead-letters.ts'
 
 /** Times are Unix milliseconds; `from` is included, `to` is not. */
 export interface RowsParameters {
@@ -43,6 +45,37 @@ export const parameters = {
     known(search, ['by', 'from', 'to', 'limit'])
     return { by: oneOf(search, 'by', orders), ...span(search), limit: limit(search, TOP_ROWS_DEFAULT) }
   },
+
+  results(search: URLSearchParams): ResultsQuery {
+    known(search, ['prefix', 'limit', 'cursor'])
+    return {
+      prefix: search.get('prefix') ?? '',
+      limit: limit(search, QUERY_ROWS_DEFAULT),
+      cursor: search.get('cursor') ?? undefined,
+    }
+  },
+
+  letters(search: URLSearchParams): LettersQuery {
+    known(search, ['handler', 'reason', 'limit', 'cursor'])
+    return { ...lettersOf(search), limit: limit(search, QUERY_ROWS_DEFAULT) }
+  },
+
+  /** Of requests that change all that they find: they have to say what, so that nobody drops all by a slip. */
+  allLetters(search: URLSearchParams): LettersQuery {
+    known(search, ['handler', 'reason', 'all', 'limit', 'cursor'])
+    const all = oneOf(search, 'all', ['false', 'true']) === 'true'
+    const filter = search.has('handler') || search.has('reason')
+    if (all === filter) {
+      throw new Problem('malformed', 'which dead letters? Give handler or reason, or all=true and neither')
+    }
+    const most = DEAD_LETTERS_PER_REQUEST_MAX
+    return { ...lettersOf(search), limit: limit(search, most, most) }
+  },
+}
+
+function lettersOf(search: URLSearchParams): Omit<LettersQuery, 'limit'> {
+  const text = (name: string) => search.get(name) ?? undefined
+  return { handler: text('handler'), reason: text('reason'), cursor: text('cursor') }
 }
 
 function known(search: URLSearchParams, names: string[]): void {
@@ -60,12 +93,12 @@ function oneOf<T extends string>(search: URLSearchParams, name: string, choices:
   return choice
 }
 
-function limit(search: URLSearchParams, byDefault: number): number {
+function limit(search: URLSearchParams, byDefault: number, most = QUERY_ROWS_MAX): number {
   const given = search.get('limit')
   if (given === null) return byDefault
   const number = /^[0-9]+$/.test(given) ? Number(given) : 0
-  if (number < 1 || number > QUERY_ROWS_MAX) {
-    throw new Problem('malformed', `limit=${given}: a whole number from 1 to ${QUERY_ROWS_MAX}`)
+  if (number < 1 || number > most) {
+    throw new Problem('malformed', `limit=${given}: a whole number from 1 to ${most}`)
   }
   return number
 }

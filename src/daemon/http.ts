@@ -1,12 +1,15 @@
 // What listeners and gateways share: the server on the data port, and the queries on it.
 
 import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js'
+import { Letters } from '../api/dead-letters.ts'
+import { Results } from '../api/handler-results.ts'
 import { mountQueries, mountUnknown, type RouteParts } from '../api/routes.ts'
 import { type LogStatus, status } from '../api/status.ts'
 import { Auth } from '../auth.ts'
 import type { Config } from '../config/config.ts'
 import type { Problem } from '../errors.ts'
 import { correlationIdOf, makeCorrelationId } from '../ingest/correlation.ts'
+import { DEAD_LETTERS_MS_MAX } from '../limits.ts'
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { LineRate, type Logger } from '../telemetry/logger.ts'
@@ -15,6 +18,8 @@ import { FinalError, type RoleParts } from './role.ts'
 
 const REFUSALS_LOGGED_PER_SECOND = 10
 const STATUS_TIMEOUT_MS = 1000
+/** How much longer than the processors the primary may take to say what became of dead letters. */
+const LETTERS_PATIENCE_MS = 1000
 
 export class DataPort {
   readonly app: TemplatedApp
@@ -58,6 +63,10 @@ export class DataPort {
       draining: () => this.draining,
       correlationId: (req) => correlationIdOf(req) || makeCorrelationId(),
       query: new Query(this.stores),
+      results: new Results(this.stores),
+      letters: new Letters(this.stores, (order) =>
+        conversation.ask('letters', DEAD_LETTERS_MS_MAX + LETTERS_PATIENCE_MS, order),
+      ),
       status: async () => status(this.stores, await conversation.ask('daemon', STATUS_TIMEOUT_MS), log),
     }
     mountQueries(this.app, routes)

@@ -28,7 +28,10 @@ export class RoleRunner {
     this.#link = link
     this.#end = end
     this.#profiled = profiled
-    this.#conversation = new Conversation(link, { report: () => this.#report() })
+    this.#conversation = new Conversation(link, {
+      report: () => this.#report(),
+      letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
+    })
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)
       else if (message.type === 'drain') void this.drain()

@@ -43,13 +43,24 @@ export function targetOf(words: Words, io: Io): Target {
 export type Search = [name: string, value: string | undefined][]
 
 /** The JSON that a GET is answered with. Throws Failure where the answer is another one, or none. */
-export async function get<T>(target: Target, path: string, search: Search = []): Promise<T> {
+export function get<T>(target: Target, path: string, search: Search = []): Promise<T> {
+  return ask(target, 'GET', path, search)
+}
+
+/** The same of a request that changes something. */
+export async function ask<T>(
+  target: Target,
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  search: Search = [],
+): Promise<T> {
   const given = search.filter((pair): pair is [string, string] => pair[1] !== undefined)
   const query = given.length > 0 ? `?${new URLSearchParams(given)}` : ''
   let answer: Dispatcher.ResponseData
   let text: string
   try {
     answer = await request(`${target.origin}${target.prefix}${path}${query}`, {
+      method,
       headers: target.headers,
       headersTimeout: ANSWER_MS_MAX,
     })

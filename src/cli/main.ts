@@ -6,6 +6,7 @@ import { ConfigError } from '../config/load.ts'
 import { didYouMean } from '../config/nearest.ts'
 import { check } from './check.ts'
 import { type Command, Failure, helpOf, type Io, readWords, UsageError } from './command.ts'
+import { dlq } from './dlq.ts'
 import { query } from './query.ts'
 import { reconcile } from './reconcile.ts'
 import { send } from './send.ts'
@@ -13,7 +14,7 @@ import { start } from './start.ts'
 import { status } from './status.ts'
 import { top } from './top.ts'
 
-const commands: readonly Command[] = [start, check, send, query, top, status, reconcile]
+const commands: readonly Command[] = [start, check, send, query, top, status, dlq, reconcile]
 
 /**
  * Runs `millrace ARGV`. Resolves with the exit code: 0 done, 1 failed, 2 wrong usage or configuration.

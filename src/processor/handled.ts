@@ -69,6 +69,11 @@ export class Handled {
     this.#changed.clear()
   }
 
+  /** To be called when the commit of the last `write` has resolved. */
+  letGo(): void {
+    this.#written = new Map()
+  }
+
   #storedAt(key: string): number {
     const stored = this.#results.get(key) ?? this.#written.get(key) ?? getResult(this.#store, key)
     return stored?.at ?? Number.NEGATIVE_INFINITY

@@ -339,6 +339,7 @@ export class Processor {
       putCounters(write, this.#counters)
     })
     this.#merged.letGo()
+    this.#handled?.letGo()
     this.#committed = new Map(this.#positions)
     this.#commits++
     this.#tellOldCopies()

@@ -32,7 +32,6 @@ test('what was walked is committed also while nothing is read, and told to the l
   const processor = new Processor({
     config: { dataDir, measures: [], log: { retention: {} }, ledger: {} } as unknown as Config,
     reader,
-    partition: 0,
     store,
     epoch: await store.takeOwnership(),
     pool: openPool({ threads: 0, measures: [], plans: [], heap: 0, partitions: 1, onNote() {} }),

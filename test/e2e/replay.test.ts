@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { DEAD_LETTERS_MAX } from '../../src/limits.ts'
 import { run } from '../cli/fake.ts'
 import { Daemon, type EventProperties, frame, killQuietly, temporaryFolder } from './daemon.ts'
 
@@ -126,6 +127,36 @@ test('a replay does not put its result in the place of what a later event has st
   assert.equal(body.replayed, 2)
   assert.deepEqual(await daemon.get('/v1/results/last/s'), { n: 5, id: '3' })
   assert.deepEqual(await daemon.get('/v1/results/last/alone'), { n: 1000, id: '2' })
+})
+
+test('a replay whose handler hangs leaves the letter with that reason, and the daemon goes on', async (t) => {
+  const { daemon, restart } = await started(t, broken)
+  assert.equal((await daemon.post(frame(event(1, {})))).status, 202)
+  await daemon.processed(1)
+  const hangs = handler('while (n === undefined);').replace("name: 'parse',", "name: 'parse', timeLimit: 50,")
+  await restart(hangs)
+  const { body } = await change(daemon, 'POST', '/v1/dead-letters/replay?all=true')
+  assert.deepEqual([body.replayed, body.failed], [0, 1])
+  assert.match(body.failures[0].reason, /took longer than 50ms/)
+  assert.equal((await daemon.post(frame(event(2, { n: 3 })))).status, 202)
+  await daemon.processed(2)
+  assert.deepEqual(await parsed(daemon), [1, 3])
+  assert.equal((await daemon.get('/v1/dead-letters')).letters[0].attempts, 2)
+})
+
+test('past as many dead letters as are kept the oldest leave, loudly', async (t) => {
+  const { daemon } = await started(t, broken)
+  const count = DEAD_LETTERS_MAX + 300
+  for (let from = 0; from < count; from += 100) {
+    const events = Array.from({ length: 100 }, (_, i) => event(from + i, {}))
+    assert.equal((await daemon.post(frame(...events))).status, 202)
+  }
+  await daemon.processed(count)
+  const { letters, kept, total, left } = await daemon.get('/v1/dead-letters?limit=1')
+  assert.deepEqual({ kept, total, left }, { kept: DEAD_LETTERS_MAX, total: count, left: 300 })
+  assert.equal((await daemon.get(`/v1/dead-letters/${letters[0].id}`)).event.id, '300')
+  const line = await daemon.line(({ msg }) => /the oldest have left/.test(String(msg)))
+  assert.equal(line.role, 'processor')
 })
 
 test('letters are replayed exactly once, however often their processors are killed meanwhile', async (t) => {

@@ -104,7 +104,7 @@ test('health and readiness are told on the admin port', async (t) => {
 })
 
 test('processors of one daemon share its partitions, and a killed one has its own back', async (t) => {
-  const config = { cluster: { processors: 2 }, log: { partitions: 4 } }
+  const config = { cluster: { processors: 2 }, log: { partitions: 2 } }
   const daemon = await Daemon.start(t, { config })
   const post = async () => {
     const events = Array.from({ length: 100 }, (_, i) => ({ subject: `s${i}` }))

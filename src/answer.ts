@@ -17,6 +17,11 @@ export function answerJson(exchange: Exchange, status: string, json: string): vo
   write(exchange, status, 'application/json', json)
 }
 
+/** `type`: a media type. */
+export function answerBytes(exchange: Exchange, type: string, bytes: Uint8Array | string): void {
+  write(exchange, '200 OK', type, bytes, { 'x-content-type-options': 'nosniff' })
+}
+
 export function answerProblem(exchange: Exchange, problem: Problem, headers?: Record<string, string>): void {
   const status = `${problem.status} ${STATUS_CODES[problem.status]}`
   const { retryAfter } = problem
@@ -28,7 +33,7 @@ function write(
   exchange: Exchange,
   status: string,
   type: string,
-  body: string,
+  body: string | Uint8Array,
   headers?: Record<string, string>,
 ): void {
   if (exchange.aborted) return

@@ -7,7 +7,9 @@ export const problems = Object.freeze({
   unauthenticated: { status: 401, title: 'No key, or one that is not known' },
   'out-of-scope': { status: 403, title: 'The key does not allow this' },
   'unknown-route': { status: 404, title: 'There is nothing here' },
+  'not-found': { status: 404, title: 'There is none of this name' },
   'wrong-method': { status: 405, title: 'This route answers to another method' },
+  'no-handler': { status: 409, title: 'The handler of this dead letter is not configured' },
   'too-large': { status: 413, title: 'The body is larger than allowed' },
   'unsupported-media-type': { status: 415, title: 'The content type is not one that is understood' },
   'upgrade-required': { status: 426, title: 'This route speaks WebSocket' },
@@ -16,6 +18,7 @@ export const problems = Object.freeze({
   'backlog-full': { status: 429, title: 'The log is full of events that wait to be processed' },
   internal: { status: 500, title: 'A mistake of ours' },
   'log-unavailable': { status: 503, title: 'The log cannot be written' },
+  'no-processor': { status: 503, title: 'The processor that has to do this does not answer here' },
   draining: { status: 503, title: 'Shutting down' },
   unconfirmed: { status: 504, title: 'The broker did not confirm in time: the events may be in the log' },
 } satisfies Record<string, { status: number; title: string }>)
@@ -40,6 +43,7 @@ const retryAfterSeconds: Partial<Record<ProblemCode, number>> = {
   overloaded: 1,
   'backlog-full': 1,
   'log-unavailable': 1,
+  'no-processor': 1,
   draining: 5,
   unconfirmed: 1,
 }

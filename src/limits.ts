@@ -260,6 +260,8 @@ export const DEAD_LETTER_REASON_BYTES_MAX = 1024
 export const REPLAYS_AT_ONCE_MAX = 2
 /** Dead letters of one partition that wait for that. Past it: 429. */
 export const REPLAYS_WAITING_MAX = 2_000
+/** One that was not begun after this time is refused, milliseconds: whoever asked for it waits DEAD_LETTERS_MS_MAX. */
+export const REPLAY_START_MS_MAX = 15_000
 
 // --- Queries ------------------------------------------------------------------------------------------
 
@@ -272,10 +274,14 @@ export const QUERY_ROWS_PER_TURN = 1000
 export const QUERIES_MAX = 32
 /** Bytes of handlers' results in one answer, past which the rest is left to the next page; one is always in it. */
 export const RESULTS_ANSWER_BYTES_MAX = 4 * MiB
-/** Kinds of dead letters, by handler and reason, that one answer counts; the rest is counted together. */
-export const DEAD_LETTER_KINDS_MAX = 100
+/** Kinds of dead letters, by handler and reason, that one answer counts; those met later are counted together. */
+export const DEAD_LETTER_KINDS_MAX = 1_000
 /** Dead letters that one request replays or drops at most; the answer says how to go on. */
 export const DEAD_LETTERS_PER_REQUEST_MAX = 1_000
+/** Of those that could not be replayed, how many the answer says why of. */
+export const DEAD_LETTERS_TOLD_MAX = 100
+/** Requests that change dead letters, in one listener at once. Past it: 429. */
+export const CHANGES_MAX = 8
 /** How long a listener waits for the processor to have replayed or dropped them, milliseconds. */
 export const DEAD_LETTERS_MS_MAX = 30_000
 

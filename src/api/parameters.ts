@@ -3,12 +3,15 @@
 import { didYouMean } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
 import {
+  DEAD_LETTERS_PER_REQUEST_MAX,
   QUERY_ROWS_DEFAULT,
   QUERY_ROWS_MAX,
   STRING_BYTES_MAX,
   TAP_RATE_DEFAULT,
   TAP_RATE_MAX,
 } from '../limits.ts'
+import type { ResultsQuery } from '../results/handler-results.ts'
+import type { LettersQuery } from './dead-letters.ts'
 
 /** Times are Unix milliseconds; `from` is included, `to` is not. */
 export interface RowsParameters {
@@ -65,6 +68,37 @@ export const parameters = {
     }
     return { filter, rate: wholeNumber(search, 'rate', TAP_RATE_DEFAULT, TAP_RATE_MAX) }
   },
+
+  results(search: URLSearchParams): ResultsQuery {
+    known(search, ['prefix', 'limit', 'cursor'])
+    return {
+      prefix: search.get('prefix') ?? '',
+      limit: limit(search, QUERY_ROWS_DEFAULT),
+      cursor: search.get('cursor') ?? undefined,
+    }
+  },
+
+  letters(search: URLSearchParams): LettersQuery {
+    known(search, ['handler', 'reason', 'limit', 'cursor'])
+    return { ...lettersOf(search), limit: limit(search, QUERY_ROWS_DEFAULT) }
+  },
+
+  /** Of requests that change all that they find: they have to say what, so that nobody drops all by a slip. */
+  allLetters(search: URLSearchParams): LettersQuery {
+    known(search, ['handler', 'reason', 'all', 'limit', 'cursor'])
+    const all = oneOf(search, 'all', ['false', 'true']) === 'true'
+    const filter = search.has('handler') || search.has('reason')
+    if (all === filter) {
+      throw new Problem('malformed', 'which dead letters? Give handler or reason, or all=true and neither')
+    }
+    const most = DEAD_LETTERS_PER_REQUEST_MAX
+    return { ...lettersOf(search), limit: limit(search, most, most) }
+  },
+}
+
+function lettersOf(search: URLSearchParams): Omit<LettersQuery, 'limit'> {
+  const text = (name: string) => search.get(name) ?? undefined
+  return { handler: text('handler'), reason: text('reason'), cursor: text('cursor') }
 }
 
 function known(search: URLSearchParams, names: string[]): void {
@@ -82,8 +116,8 @@ function oneOf<T extends string>(search: URLSearchParams, name: string, choices:
   return choice
 }
 
-function limit(search: URLSearchParams, byDefault: number): number {
-  return wholeNumber(search, 'limit', byDefault, QUERY_ROWS_MAX)
+function limit(search: URLSearchParams, byDefault: number, most = QUERY_ROWS_MAX): number {
+  return wholeNumber(search, 'limit', byDefault, most)
 }
 
 function wholeNumber(search: URLSearchParams, name: string, byDefault: number, most: number): number {

@@ -1,15 +1,19 @@
 // The queries: what was counted, and how the daemon is. Every listener answers them from the results store.
 
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js'
-import { answerJson, answerProblem, type Exchange } from '../answer.ts'
+import { answerBytes, answerJson, answerProblem, type Exchange } from '../answer.ts'
 import type { Auth } from '../auth.ts'
 import { Problem } from '../errors.ts'
-import { QUERIES_MAX } from '../limits.ts'
+import { CHANGES_MAX, QUERIES_MAX } from '../limits.ts'
 import type { Query } from '../results/query.ts'
+import type { Letters } from './dead-letters.ts'
+import { Content, type Results } from './handler-results.ts'
 import { parameters } from './parameters.ts'
 
 export interface RouteParts {
   query: Query
+  results: Results
+  letters: Letters
   auth: Auth
   status(): Promise<unknown>
   /** Answers close their connection: someone else takes the next request. */
@@ -19,43 +23,74 @@ export interface RouteParts {
 }
 
 type Answer = (request: { name: string; search: URLSearchParams; signal: AbortSignal }) => Promise<unknown>
+type Method = 'get' | 'post' | 'del'
+
+/** What a key must allow, and how many of these one listener does at once. */
+const kinds = {
+  query: { scope: 'query', most: QUERIES_MAX, called: 'queries' },
+  change: { scope: 'admin', most: CHANGES_MAX, called: 'changes' },
+} as const
 
 export function mountQueries(app: TemplatedApp, parts: RouteParts): void {
-  const { query } = parts
-  let running = 0
+  const { query, results, letters } = parts
+  const running = { query: 0, change: 0 }
 
-  /** A GET route that answers with JSON, or with the problem that `answer` throws. */
-  const get = (path: string, answer: Answer) => {
-    app.get(path, (res, req) => {
-      const gone = new AbortController()
-      const exchange = open(res, req, parts, () => gone.abort())
-      const name = decode(req.getParameter(0) ?? '')
-      const search = new URLSearchParams(req.getQuery())
-      const authorization = req.getHeader('authorization')
-      const run = async () => {
-        parts.auth.check(authorization, 'query')
-        if (running >= QUERIES_MAX) throw new Problem('overloaded', `${QUERIES_MAX} queries are running here`)
-        running++
-        try {
-          return await answer({ name, search, signal: gone.signal })
-        } finally {
-          running--
+  /** A route that answers with JSON, or with the problem that the method's answer throws. */
+  const route = (path: string, answers: Partial<Record<Method, Answer>>) => {
+    for (const [method, answer] of Object.entries(answers) as [Method, Answer][]) {
+      const kind = method === 'get' ? 'query' : 'change'
+      const { scope, most, called } = kinds[kind]
+      app[method](path, (res, req) => {
+        const gone = new AbortController()
+        const exchange = open(res, req, parts, () => gone.abort())
+        const name = decode(path.endsWith('*') ? req.getUrl().slice(path.length - 1) : req.getParameter(0))
+        const search = new URLSearchParams(req.getQuery())
+        const authorization = req.getHeader('authorization')
+        const run = async () => {
+          parts.auth.check(authorization, scope)
+          if (running[kind] >= most) throw new Problem('overloaded', `${most} ${called} are running here`)
+          running[kind]++
+          try {
+            return await answer({ name, search, signal: gone.signal })
+          } finally {
+            running[kind]--
+          }
         }
-      }
-      run().then(
-        (body) => answerJson(exchange, '200 OK', JSON.stringify(body)),
-        (error: Error) => refuse(exchange, error, parts),
-      )
-    })
+        run().then(
+          (body) => {
+            if (body instanceof Content) answerBytes(exchange, body.type, body.bytes)
+            else answerJson(exchange, '200 OK', JSON.stringify(body))
+          },
+          (error: Error) => refuse(exchange, error, parts),
+        )
+      })
+    }
+    const methods = Object.keys(answers).map((method) => (method === 'del' ? 'DELETE' : method.toUpperCase()))
     app.any(path, (res, req) => {
-      const problem = new Problem('wrong-method', `${req.getMethod().toUpperCase()} here: GET is understood`)
-      refuse(open(res, req, parts), problem, parts, { allow: 'GET' })
+      const understood = `${methods.join(' and ')} ${methods.length === 1 ? 'is' : 'are'} understood`
+      const problem = new Problem('wrong-method', `${req.getMethod().toUpperCase()} here: ${understood}`)
+      refuse(open(res, req, parts), problem, parts, { allow: methods.join(', ') })
     })
   }
+  const get = (path: string, answer: Answer) => route(path, { get: answer })
 
   get('/v1/measures', async () => ({ measures: query.measures() }))
   get('/v1/measures/:name', ({ name, search, signal }) => query.rows(name, parameters.rows(search), signal))
   get('/v1/measures/:name/top', ({ name, search, signal }) => query.top(name, parameters.top(search), signal))
+  get('/v1/results', async ({ search }) => results.list(parameters.results(search)))
+  get('/v1/results/*', async ({ name }) => results.one(name))
+  route('/v1/dead-letters', {
+    get: ({ search, signal }) => letters.list(parameters.letters(search), signal),
+    del: ({ search, signal }) => letters.all('drop', parameters.allLetters(search), signal),
+  })
+  route('/v1/dead-letters/replay', {
+    post: ({ search, signal }) => letters.all('replay', parameters.allLetters(search), signal),
+  })
+  route('/v1/dead-letters/:id', {
+    get: async ({ name }) => letters.show(name),
+    del: ({ name }) => letters.one('drop', name),
+  })
+  route('/v1/dead-letters/:id/replay', { post: ({ name }) => letters.one('replay', name) })
   get('/v1/status', () => parts.status())
 }
 
@@ -104,7 +139,7 @@ export function refuse(
   answerProblem(exchange, problem, headers)
 }
 
-function decode(part: string): string {
+function decode(part = ''): string {
   try {
     return decodeURIComponent(part)
   } catch {

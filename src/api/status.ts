@@ -1,6 +1,7 @@
 // GET /v1/status: where everything stands, from the stores and from what the listeners say of themselves.
 
 import type { Written } from '../log/log.ts'
+import type { Counters } from '../results/progress.ts'
 import type { Stores } from '../results/stores.ts'
 
 export interface LogStatus {
@@ -60,11 +61,19 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
       damaged: { events: counters.damagedEvents, segments: counters.lostSegments },
     },
     ...(handlers.length > 0 ? { handlers } : {}),
+    deadLetters: letterCounts(counters),
     lag,
     log: { ...log, ...brokers(daemon) },
     roles: daemon.roles,
     ...(daemon.reload === undefined ? {} : { reload: daemon.reload }),
   }
+}
+
+/** Events that became dead letters, and where they are: kept + replayed + dropped + left = total. */
+export function letterCounts(counters: Counters) {
+  const { deadLetters: total, deadLettersReplayed, deadLettersDropped, deadLettersLeft } = counters
+  const kept = total - deadLettersReplayed - deadLettersDropped - deadLettersLeft
+  return { kept, total, replayed: deadLettersReplayed, dropped: deadLettersDropped, left: deadLettersLeft }
 }
 
 /** What is wrong with brokers, where something is: who is away and why, and what one log lacks of the other. */

@@ -18,7 +18,8 @@ export const status: Command = {
   },
 }
 
-function describe({ accepted, processed, handlers = [], lag, log, roles, reload }: Status): string {
+function describe(status: Status): string {
+  const { accepted, processed, deadLetters, handlers = [], lag, log, roles, reload } = status
   const events = (count: { events: number; frames?: number }) => {
     const frames = count.frames === undefined ? '' : ` in ${formatNumber(count.frames)} bodies`
     return `${formatNumber(count.events)} events${frames}`
@@ -26,6 +27,7 @@ function describe({ accepted, processed, handlers = [], lag, log, roles, reload 
   const lines = [`accepted    ${events(accepted)}`, `processed   ${events(processed)}`]
   if (processed.duplicates?.frames) lines.push(`duplicates  ${events(processed.duplicates)}`)
   if (processed.damaged?.events) lines.push(`damaged     ${events(processed.damaged)}`)
+  if (deadLetters?.total) lines.push(`letters     ${lettersLine(deadLetters)}`)
   const behind = `${formatBytes(lag.bytes)}, ${formatNumber(lag.seconds)} s`
   lines.push(`lag         ${lag.events === 0 ? 'none' : `${events(lag)} (${behind})`}`)
   lines.push(`log         ${log.kind}, ${log.durability}`)
@@ -52,4 +54,10 @@ function describe({ accepted, processed, handlers = [], lag, log, roles, reload 
   ])
   const table = new Table(['role', 'pid', 'ready', 'restarts'])
   return `${printable(lines.join('\n'))}\n${table.page(rows)}`
+}
+
+/** Of dead letters, for people. */
+export function lettersLine({ kept, total, left }: { kept: number; total: number; left: number }): string {
+  const gone = left > 0 ? `; ${formatNumber(left)} have left, for there were too many` : ''
+  return `${formatNumber(kept)} dead letters kept of ${formatNumber(total)} that there were${gone}`
 }

@@ -49,6 +49,8 @@ export interface Status {
     redelivered: { events: number }
     damaged: { events: number; segments: number }
   }
+  /** Kept now, of all that there were, and gone because there were too many. */
+  deadLetters?: { kept: number; total: number; left: number }
   lag: { events: number; bytes: number; seconds: number }
   log: {
     kind: string

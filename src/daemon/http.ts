@@ -2,6 +2,8 @@
 
 import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js'
 import { setTimeout } from 'node:timers/promises'
+import { Letters } from '../api/dead-letters.ts'
+import { Results } from '../api/handler-results.ts'
 import { mountQueries, mountUnknown, type RouteParts } from '../api/routes.ts'
 import { type LogStatus, status } from '../api/status.ts'
 import { Tails } from '../api/tail.ts'
@@ -9,7 +11,7 @@ import { Auth } from '../auth.ts'
 import type { Config } from '../config/config.ts'
 import type { Problem } from '../errors.ts'
 import { correlationIdOf, makeCorrelationId } from '../ingest/correlation.ts'
-import { CONNECTION_IDLE_MS_MAX, HANDSHAKE_MS_MAX } from '../limits.ts'
+import { CONNECTION_IDLE_MS_MAX, DEAD_LETTERS_MS_MAX, HANDSHAKE_MS_MAX } from '../limits.ts'
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { LineRate, type Logger } from '../telemetry/logger.ts'
@@ -23,6 +25,8 @@ const CONNECTIONS_CHECK_MS = 20
 const HARD_TO_LEAVE =
   'connections that are being made in this moment may be reset: they cannot be led to the successor here. ' +
   'sysctl net.ipv4.tcp_migrate_req=1 has the kernel do it'
+/** How much longer than the processors the primary may take to say what became of dead letters. */
+const LETTERS_PATIENCE_MS = 1000
 
 export class DataPort {
   readonly app: TemplatedApp
@@ -74,6 +78,10 @@ export class DataPort {
       closing: () => this.closing,
       correlationId: (req) => correlationIdOf(req) || makeCorrelationId(),
       query: new Query(this.stores),
+      results: new Results(this.stores),
+      letters: new Letters(this.stores, (order) =>
+        conversation.ask('letters', DEAD_LETTERS_MS_MAX + LETTERS_PATIENCE_MS, order),
+      ),
       status: async () => status(this.stores, await conversation.ask('daemon', STATUS_TIMEOUT_MS), log),
     }
     this.#tails = new Tails(routes, this.#parts.taps)

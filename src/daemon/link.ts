@@ -7,6 +7,7 @@ import type { TapBatch } from '../ingest/tap.ts'
 import type { TapFilter } from '../ingest/tap-filter.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
+import type { Order, Outcome } from '../results/dead-letters.ts'
 import type { Receipt } from './reload.ts'
 
 export type RoleName = 'listener' | 'processor' | 'gateway'
@@ -32,6 +33,12 @@ export interface Questions {
   report: ListenerReport
   /** Asked of the primary. */
   daemon: DaemonReport
+  /** Asked of the primary, which asks the processors: each tells of the letters in its partitions, and of no others. */
+  letters: Outcome[]
+}
+/** What is told with a question; nothing with others. */
+export interface Told {
+  letters: Order
 }
 export type Question = keyof Questions
 
@@ -44,7 +51,7 @@ export type Message =
   | { type: 'failed'; reason: string; exitCode?: number }
   /** `successor`: another one serves in its place already, so there is time to turn no client away. */
   | { type: 'drain'; successor?: true }
-  | { type: 'ask'; id: number; question: Question }
+  | { type: 'ask'; id: number; question: Question; told?: unknown }
   | { type: 'reply'; id: number; answer: unknown }
   /** To the primary: somebody reads there. From it: look for this. Answered by `tapping` when all do so. */
   | { type: 'tap'; id: string; filter: TapFilter; rate: number }
@@ -86,42 +93,56 @@ export function linkPair(): [Link, Link] {
   return [link(ends[0], ends[1]), link(ends[1], ends[0])]
 }
 
-type Handlers = { [Q in Question]?: () => Questions[Q] | Promise<Questions[Q]> }
+type ToldWith<Q extends Question> = Q extends keyof Told ? [told: Told[Q]] : []
+type Handlers = { [Q in Question]?: (...told: ToldWith<Q>) => Questions[Q] | Promise<Questions[Q]> }
 
-/** Questions and answers over a link. One that is not answered in time rejects; nobody waits for a stalled process. */
+/**
+ * Questions and answers over a link. One that is not answered in time rejects, and so does one whose other side is gone:
+ * nobody waits for a stalled process.
+ */
 export class Conversation {
   readonly #link: Link
   readonly #waiting = new Map<number, (answer: unknown) => void>()
+  readonly #gone = new Set<() => void>()
   #asked = 0
 
   constructor(link: Link, handlers: Handlers) {
     this.#link = link
     link.onMessage((message) => {
       if (message.type === 'reply') this.#waiting.get(message.id)?.(message.answer)
-      else if (message.type === 'ask') void this.#answer(message.id, handlers[message.question])
+      else if (message.type === 'ask') void this.#answer(message, handlers[message.question])
+    })
+    link.onClose(() => {
+      for (const tell of this.#gone) tell()
     })
   }
 
-  ask<Q extends Question>(question: Q, timeoutMs: number): Promise<Questions[Q]> {
+  ask<Q extends Question>(question: Q, timeoutMs: number, ...told: ToldWith<Q>): Promise<Questions[Q]> {
     const id = this.#asked++
     return new Promise((resolve, reject) => {
       const done = () => {
         clearTimeout(timer)
         this.#waiting.delete(id)
+        this.#gone.delete(gone)
       }
-      const timer = setTimeout(() => {
+      const fail = (why: string) => {
         done()
-        reject(new Error(`no answer to "${question}" within ${timeoutMs} ms`))
-      }, timeoutMs)
+        reject(new Error(`no answer to "${question}"${why}`))
+      }
+      const timer = setTimeout(() => fail(` within ${timeoutMs} ms`), timeoutMs)
+      const gone = () => fail(': the other side is gone')
+      this.#gone.add(gone)
       this.#waiting.set(id, (answer) => {
         done()
         resolve(answer as Questions[Q])
       })
-      this.#link.send({ type: 'ask', id, question })
+      this.#link.send({ type: 'ask', id, question, told: told[0] })
     })
   }
 
-  async #answer(id: number, handler: (() => unknown) | undefined): Promise<void> {
-    if (handler !== undefined) this.#link.send({ type: 'reply', id, answer: await handler() })
+  async #answer({ id, told }: Extract<Message, { type: 'ask' }>, handler: unknown): Promise<void> {
+    if (handler === undefined) return
+    const answer = await (handler as (told: unknown) => unknown)(told)
+    this.#link.send({ type: 'reply', id, answer })
   }
 }

@@ -49,7 +49,8 @@ function listen(path: string): Promise<Server | undefined> {
       if (error.code === 'EADDRINUSE') resolve(undefined)
       else reject(error)
     })
-    server.listen(path, () => resolve(server.unref()))
+    // Workers of one primary share what they listen on, unless they ask for it alone.
+    server.listen({ path, exclusive: true }, () => resolve(server.unref()))
   })
 }
 

@@ -4,8 +4,9 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openAdmin } from '../api/admin.ts'
 import type { Config, Listen } from '../config/config.ts'
-import { DRAIN_MS_MAX } from '../limits.ts'
+import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
 import { brokersOf } from '../log/open.ts'
+import type { Order, Outcome } from '../results/dead-letters.ts'
 import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
@@ -151,7 +152,8 @@ class Primary {
       logger: this.#logger,
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
-        this.#conversations.set(child, new Conversation(child.link, { daemon: () => this.#report() }))
+        const handlers = { daemon: () => this.#report(), letters: (order: Order) => this.#letters(order) }
+        this.#conversations.set(child, new Conversation(child.link, handlers))
         this.#taps.attach(child.link)
         child.onExit(() => {
           this.#conversations.delete(child)
@@ -261,6 +263,21 @@ class Primary {
     this.#config = config
     this.#logger.level = config.logging.level
     return 'applied'
+  }
+
+  /** Has dead letters replayed or dropped by the processors that own them. */
+  async #letters(order: Order): Promise<Outcome[]> {
+    const asked: Promise<Outcome[]>[] = []
+    for (const { role, child } of this.#slots) {
+      if (role !== 'processor' || child === undefined) continue
+      const outcomes = this.#conversations.get(child)?.ask('letters', DEAD_LETTERS_MS_MAX, order)
+      asked.push(Promise.resolve(outcomes ?? []).catch(() => []))
+    }
+    const outcomes = new Map((await Promise.all(asked)).flat().map((outcome) => [outcome.id, outcome]))
+    const reason = this.#roles.includes('processor')
+      ? 'the processor of this dead letter is starting, has ended or does not answer; what it began may be done'
+      : 'this daemon has no processor, as its --roles say: ask one that has, such as --roles gateway,processor'
+    return order.ids.map((id) => outcomes.get(id) ?? { id, outcome: 'refused', code: 'no-processor', reason })
   }
 
   /** Listeners first, so that nothing new comes; then the processors. True when all ended by themselves. */

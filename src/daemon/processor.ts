@@ -4,6 +4,7 @@ import { openReader, type ReaderHooks } from '../log/open.ts'
 import { measuresOf } from '../processor/merged.ts'
 import { openPool, type Pool } from '../processor/pool.ts'
 import { Processor } from '../processor/processor.ts'
+import { partitionOf } from '../results/dead-letters.ts'
 import { Fenced, openStore, type Store } from '../results/store.ts'
 import { brokerLines } from './broker-lines.ts'
 import { openOwnership, seatsOf } from './ownership.ts'
@@ -30,8 +31,9 @@ export async function processor(parts: RoleParts): Promise<Role> {
   })
   const stop = new AbortController()
   let draining = false
+  const working = new Map<number, Processor>()
   const partitions = new Partitions({
-    open: (partition, signal) => openPartition(parts, partition, pool, signal),
+    open: (partition, signal) => openPartition(parts, partition, pool, working, signal),
     isFenced: (error) => error instanceof Fenced,
     logger,
     failed: (error) => {
@@ -55,6 +57,12 @@ export async function processor(parts: RoleParts): Promise<Role> {
   })
   await partitions.settled()
   return {
+    async letters({ act, ids }) {
+      const orders = [...working].map(([partition, one]) =>
+        one.letters({ act, ids: ids.filter((id) => partitionOf(id) === partition) }),
+      )
+      return (await Promise.all(orders)).flat()
+    },
     /** The partitions first: whoever takes them over finds all that was begun. */
     async drain() {
       draining = true
@@ -71,6 +79,7 @@ async function openPartition(
   { config, logger }: RoleParts,
   partition: number,
   pool: Pool,
+  working: Map<number, Processor>,
   signal: AbortSignal,
 ): Promise<Work> {
   const store = await openStore(config.dataDir, partition, {
@@ -115,12 +124,14 @@ async function openPartition(
     }
     const reader = await openReader(config, partition, hooks, signal)
     const processor = new Processor({ config, reader, store, partition, epoch, pool, logger })
+    working.set(partition, processor)
     const stop = new AbortController()
     const ended = processor.run(stop.signal)
     return {
       ended,
       async close() {
         stop.abort()
+        working.delete(partition)
         try {
           await ended
         } finally {

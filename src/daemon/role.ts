@@ -1,6 +1,7 @@
 // What a role is given, and what it gives back.
 
 import type { Config } from '../config/config.ts'
+import type { Order, Outcome } from '../results/dead-letters.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Conversation, Questions } from './link.ts'
 import type { WorkerTaps } from './taps.ts'
@@ -26,6 +27,8 @@ export interface Role {
   drain(leisure?: AbortSignal): Promise<void>
   /** What a listener answers when the primary asks. */
   report?(): Questions['report']
+  /** What a processor does to the letters in its partitions. */
+  letters?(order: Order): Promise<Outcome[]>
 }
 
 /** An error that starting again would not mend: it ends the daemon with its message. */

@@ -31,7 +31,10 @@ export class RoleRunner {
     this.#link = link
     this.#end = end
     this.#profiled = profiled
-    this.#conversation = new Conversation(link, { report: () => this.#report() })
+    this.#conversation = new Conversation(link, {
+      report: () => this.#report(),
+      letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
+    })
     this.#taps = new WorkerTaps(link)
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)

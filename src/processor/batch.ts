@@ -1,9 +1,11 @@
 // What goes through the pool as one task, and what it stands for once its effects are merged.
 
+import { EVENT_TAG } from '../frame/tags.ts'
 import { TASK_BYTES_TARGET } from '../limits.ts'
 import type { Segment } from '../log/segment.ts'
 import type { WriterProgress } from '../results/progress.ts'
 import { Claims, type Ledger } from './ledger.ts'
+import type { Again } from './replays.ts'
 import type { Done, Task } from './runner.ts'
 
 export class Batch {
@@ -19,6 +21,8 @@ export class Batch {
   /** Came again from the log, which may yield a segment more than once. */
   redeliveredEvents = 0
   lastReceivedAt = 0
+  /** Of a dead letter that is handled again. */
+  again: Again | undefined
   /** Set once the pool has folded it; nothing also where there was nothing to fold. */
   done: Done[] = []
   folded = false
@@ -98,6 +102,18 @@ export class Batch {
     for (const { end, correlation } of segment.table()) bodies.push({ end: this.#bytes + end, correlation })
   }
 
+  /** Makes an empty batch the event of a dead letter: in no lane, and of no producer. */
+  handleAgain(again: Again): void {
+    const { event, at } = again.letter
+    const head = [EVENT_TAG]
+    let length = event.length
+    for (; length > 127; length >>>= 7) head.push((length & 127) | 128)
+    head.push(length)
+    this.#copy(Uint8Array.from(head), at)
+    this.#copy(event, at)
+    this.again = again
+  }
+
   #copy(frames: Uint8Array, receivedAt: number): void {
     if (frames.length === 0) return
     const end = this.#bytes + frames.length
@@ -120,6 +136,7 @@ export class Batch {
       bytes: this.#bytes,
       runs: Float64Array.from(this.#runs),
       room: this.room,
+      ...(this.again === undefined ? {} : { only: this.again.letter.handler }),
     }
   }
 

@@ -22,7 +22,7 @@ import {
   WRITER_MS_MIN,
 } from '../limits.ts'
 import type { LogReader, Position } from '../log/log.ts'
-import { DeadLetters } from '../results/dead-letters.ts'
+import { DeadLetters, type Order, type Outcome } from '../results/dead-letters.ts'
 import {
   type Counters,
   putCounters,
@@ -36,13 +36,14 @@ import {
   type WriterProgress,
 } from '../results/progress.ts'
 import type { Store } from '../results/store.ts'
-import type { Logger } from '../telemetry/logger.ts'
+import { LineRate, type Logger } from '../telemetry/logger.ts'
 import { Batch, Buffers } from './batch.ts'
 import { Handled } from './handled.ts'
 import { Idle } from './idle.ts'
 import { horizonOf, Ledger } from './ledger.ts'
 import { Merged, measuresOf } from './merged.ts'
 import type { Pool } from './pool.ts'
+import { over, Replays } from './replays.ts'
 
 /** A task that is handed out so long before a commit is folded by then, milliseconds. */
 const FOLD_MS = 1
@@ -79,6 +80,11 @@ export interface ProcessorParts {
   logger: Logger
 }
 
+interface Waiter {
+  resolve(): void
+  reject(error: Error): void
+}
+
 export class Processor {
   readonly #parts: ProcessorParts
   readonly #ledger: Ledger
@@ -106,6 +112,12 @@ export class Processor {
   #forgotAt = 0
   #spaceSeenAt = Number.NEGATIVE_INFINITY
   #submitScheduled = false
+  readonly #letters: DeadLetters
+  readonly #replays: Replays
+  readonly #leaving = new LineRate(1)
+  /** Those who wait for what is merged to be on disk; and whether some came since the last commit began. */
+  readonly #waiters = new Set<Waiter>()
+  #awaited = false
   #failure: Error | undefined
   /** Called whenever some stage has moved. */
   #moved: (() => void) | undefined
@@ -119,10 +131,20 @@ export class Processor {
     this.#counters = readCounters(store)
     this.#positions = readLanes(store)
     this.#writers = readWriters(store)
+    this.#letters = new DeadLetters(store, parts.partition, this.#counters)
     const { plans = [] } = config
-    if (plans.length > 0) {
-      this.#handled = new Handled(store, plans, new DeadLetters(store, parts.partition, this.#counters))
-    }
+    if (plans.length > 0) this.#handled = new Handled(store, plans, this.#letters)
+    this.#replays = new Replays({
+      letters: this.#letters,
+      isHandler: (name) => plans.some((plan) => plan.name === name),
+      hasRoom: () => this.#hasRoom(),
+      start: (again) => {
+        const batch = this.#batch()
+        batch.handleAgain(again)
+        this.#fold(batch)
+      },
+      durable: () => this.#durable(),
+    })
     this.#filling = this.#batch()
   }
 
@@ -149,11 +171,35 @@ export class Processor {
       this.#filling.add(segment, lane, next, this.#ledger, Date.now())
       this.#submitSoon()
     }
+    this.#replays.close()
     await this.#until(() => this.#hasRoom())
     this.#submit()
     await this.#until(() => this.#folding.length === 0 && this.#uncommitted.length === 0 && !this.#committing)
     await this.#until(() => !this.#flushing)
     signal.removeEventListener('abort', stop)
+  }
+
+  /** Replays or drops dead letters. Resolves when what became of them is on disk. */
+  letters({ act, ids }: Order): Promise<Outcome[]> {
+    const one = (id: string) => (act === 'replay' ? this.#replays.replay(id) : this.#drop(id))
+    return Promise.all(ids.map((id) => one(id).catch(() => over(id))))
+  }
+
+  async #drop(id: string): Promise<Outcome> {
+    if (this.#stop.signal.aborted) return over(id)
+    if (!this.#letters.remove(id, 'dropped')) return { id, outcome: 'unknown' }
+    await this.#durable()
+    return { id, outcome: 'dropped' }
+  }
+
+  /** Resolves when all that is merged so far is on disk. */
+  #durable(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    return new Promise((resolve, reject) => {
+      this.#waiters.add({ resolve, reject })
+      this.#awaited = true
+      this.#commitSoon()
+    })
   }
 
   /** True when a segment of the log is counted. */
@@ -205,6 +251,10 @@ export class Processor {
     const batch = this.#filling
     if (batch.empty || this.#failure !== undefined) return
     this.#filling = this.#batch()
+    this.#fold(batch)
+  }
+
+  #fold(batch: Batch): void {
     this.#folding.push(batch)
     if (batch.bytes === 0) {
       batch.folded = true
@@ -225,7 +275,8 @@ export class Processor {
     const folding = this.#folding
     while (folding.length > 0 && folding[0].folded) {
       const batch = folding.shift()!
-      for (const { delta = batch.room, effects } of batch.done) {
+      const counts = batch.again === undefined || batch.again.counts(batch.done)
+      for (const { delta = batch.room, effects } of counts ? batch.done : []) {
         this.#merged.merge(delta)
         if (effects !== undefined) this.#handled?.merge(effects, batch)
       }
@@ -233,6 +284,12 @@ export class Processor {
       this.#uncommitted.push(batch)
     }
     if (this.#uncommitted.length > 0) this.#commitSoon()
+    this.#goOn()
+  }
+
+  /** Something has moved: there may be room. */
+  #goOn(): void {
+    this.#replays.begin()
     this.#submitSoon()
     this.#moved?.()
   }
@@ -256,6 +313,8 @@ export class Processor {
     this.#uncommitted = []
     const finished = reader.finished()
     const moved = this.#advance(batches)
+    const waiters = [...this.#waiters]
+    this.#awaited = false
     for (const lane of finished) this.#positions.delete(lane)
     const gone = [...finished, ...this.#forget()]
     for (const writer of gone) {
@@ -276,17 +335,20 @@ export class Processor {
       for (const writer of moved.writers) putWriter(write, writer, this.#writers.get(writer)!)
       for (const lane of finished) removeLane(write, lane)
       for (const writer of gone) removeWriter(write, writer)
+      this.#letters.write(write)
       putCounters(write, this.#counters)
     })
     this.#merged.letGo()
+    this.#handled?.letGo()
     this.#committed = new Map(this.#positions)
     this.#commits++
     this.#tellOldCopies()
+    this.#tellLeft()
     this.#committing = false
     void this.#flush()
-    if (this.#uncommitted.length > 0) this.#commitSoon()
-    this.#submitSoon()
-    this.#moved?.()
+    if (waiters.length > 0) void this.#release(waiters)
+    if (this.#uncommitted.length > 0 || this.#awaited) this.#commitSoon()
+    this.#goOn()
   }
 
   /** Moves positions and counters to where they stand after these batches. Returns what has moved. */
@@ -338,6 +400,19 @@ export class Processor {
     this.#moved?.()
   }
 
+  /** These waited for the commit that was called last. */
+  async #release(waiters: readonly Waiter[]): Promise<void> {
+    try {
+      await this.#parts.store.flushed()
+    } catch {
+      return // whoever waits is told of the failure
+    }
+    for (const waiter of waiters) {
+      this.#waiters.delete(waiter)
+      waiter.resolve()
+    }
+  }
+
   /** Has the ledger forget idle producers. Returns the writers that it may forget too. */
   #forget(): string[] {
     const now = Date.now()
@@ -367,6 +442,16 @@ export class Processor {
     )
   }
 
+  #tellLeft(): void {
+    const { left } = this.#letters
+    if (left === 0 || this.#leaving.next(Date.now()) === undefined) return
+    this.#letters.left = 0
+    this.#parts.logger.error(
+      { partition: this.#parts.partition, left, kept: this.#letters.size },
+      'there are more dead letters than are kept: the oldest have left for good',
+    )
+  }
+
   /** Waits while the disk is too full to write the store. */
   async #space(): Promise<void> {
     const { config, logger } = this.#parts
@@ -383,6 +468,9 @@ export class Processor {
   #fail(error: Error): void {
     this.#failure ??= error
     this.#stop.abort()
+    this.#replays.fail()
+    for (const { reject } of this.#waiters) reject(error)
+    this.#waiters.clear()
     this.#moved?.()
   }
 

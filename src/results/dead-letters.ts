@@ -8,6 +8,7 @@
 // Each partition keeps so many letters and bytes of them; past that the oldest leave, and are counted.
 
 import { millrace } from '#proto'
+import type { ProblemCode } from '../errors.ts'
 import { DEAD_LETTER_REASON_BYTES_MAX, DEAD_LETTERS_BYTES_MAX, DEAD_LETTERS_MAX } from '../limits.ts'
 import type { Counters } from './progress.ts'
 import type { Kept, Snapshot } from './store.ts'
@@ -54,6 +55,21 @@ export interface Head {
 export interface Letter extends Head {
   event: Buffer
 }
+
+/** What is asked of whoever owns letters. */
+export interface Order {
+  act: 'replay' | 'drop'
+  ids: string[]
+}
+
+/**
+ * What became of a letter: `failed`: its handler could not handle it again, and it stays, with the reason; `unknown`:
+ * there is none of this id; `refused`: nothing was done, for this reason.
+ */
+export type Outcome =
+  | { id: string; outcome: 'replayed' | 'dropped' | 'unknown' }
+  | { id: string; outcome: 'failed'; reason: string }
+  | { id: string; outcome: 'refused'; code: ProblemCode; reason: string }
 
 /** The part of a commit, and of one store or several, that is needed here. */
 export interface LetterBatch {

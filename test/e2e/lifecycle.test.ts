@@ -103,6 +103,24 @@ test('health and readiness are told on the admin port', async (t) => {
   assert.ok(during.status === 503 || (await daemon.status()).roles.every(({ ready }) => ready))
 })
 
+test('processors of one daemon share its partitions, and a killed one has its own back', async (t) => {
+  const config = { cluster: { processors: 2 }, log: { partitions: 2 } }
+  const daemon = await Daemon.start(t, { config })
+  const post = async () => {
+    const events = Array.from({ length: 100 }, (_, i) => ({ subject: `s${i}` }))
+    assert.equal((await daemon.post(frame(...events))).status, 202)
+  }
+  await post()
+  await daemon.processed(100)
+  const { roles } = await daemon.status()
+  for (const { pid } of roles.filter(({ role }) => role === 'processor')) {
+    process.kill(pid, 'SIGKILL')
+    await post()
+  }
+  assert.equal((await daemon.processed(300)).processed.events, 300)
+  assert.ok(!daemon.lines.some(({ msg }) => /another owner/.test(String(msg))))
+})
+
 test('under a profiler that cannot follow forks, one process does it all and still drains', async (t) => {
   const daemon = await Daemon.start(t, {
     nodeArguments: ['--prof', '--no-logfile-per-isolate', '--logfile=v8.log'],

@@ -2,7 +2,7 @@
 // another one, or the floor.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -37,6 +37,8 @@ export class Daemon {
   static start(sets: string[] = [], tree = root): Promise<Daemon> {
     return Daemon.#spawn((folder) => {
       const settings = [`dataDir=${folder}`, 'http.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0', ...sets]
+      // An older tree has no gateway to do without.
+      if (existsSync(join(tree, 'dist', 'grpc'))) settings.unshift('grpc=none')
       return [join(tree, 'dist', 'index.js'), 'start', ...settings.flatMap((setting) => ['--set', setting])]
     })
   }

@@ -33,6 +33,13 @@ export function section<T extends Shape>(shape: T) {
   return schema
 }
 
+/** A word in place of a section, or the section. */
+export function sectionOr<const W extends string, T extends Shape>(word: W, shape: T) {
+  const schema = wordOr(word, map(shape)).prefault({} as never)
+  shapes.set(schema, shape)
+  return schema
+}
+
 export function unknownKey(name: string, names: readonly string[]): string {
   return `there is no such key${didYouMean(name, names) || `: one of ${names.join(', ')}`}`
 }

@@ -51,14 +51,14 @@ export class DataPort {
 
   /** Mounts the queries behind what the role has mounted, and listens. `publish`: this port takes events. */
   async listen(log: LogStatus, { publish }: { publish: boolean }): Promise<void> {
-    const { conversation, config } = this.#parts
+    const { config } = this.#parts
     const routes: RouteParts = {
       auth: this.auth,
       refused: this.refused,
       draining: () => this.draining,
       correlationId: (req) => correlationIdOf(req) || makeCorrelationId(),
       query: new Query(this.stores),
-      status: async () => status(this.stores, await conversation.ask('daemon', STATUS_TIMEOUT_MS), log),
+      status: () => daemonStatus(this.#parts, this.stores, log),
     }
     mountQueries(this.app, routes)
     mountUnknown(this.app, routes, { publish })
@@ -75,6 +75,10 @@ export class DataPort {
     this.app.close()
     await this.stores.close()
   }
+}
+
+export async function daemonStatus({ conversation }: RoleParts, stores: Stores, log: LogStatus) {
+  return status(stores, await conversation.ask('daemon', STATUS_TIMEOUT_MS), log)
 }
 
 async function loadServer() {
@@ -102,7 +106,7 @@ function listen(app: TemplatedApp, config: Config): Promise<us_listen_socket> {
 }
 
 /** A line for each refused request, at a bounded rate. Never an event's data. */
-function refusalLog(logger: Logger): (problem: Problem, correlationId: string) => void {
+export function refusalLog(logger: Logger): (problem: Problem, correlationId: string) => void {
   const rate = new LineRate(REFUSALS_LOGGED_PER_SECOND)
   return (problem, correlationId) => {
     const withheld = rate.next(Date.now())

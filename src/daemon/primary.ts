@@ -59,7 +59,7 @@ class Primary {
   constructor(config: Config, { file, roles }: StartOptions, logger: Logger) {
     this.#config = config
     this.#file = file
-    this.#roles = roles ?? ['ingest', 'processor']
+    this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
   }
@@ -94,8 +94,12 @@ class Primary {
   async #serve(admin: Listen, ended: Promise<Why>): Promise<number> {
     const logger = this.#logger
     if (this.#serves) {
-      const http = await freePort(this.#config.http.listen, PATIENCE_MS)
+      const http = await freePort(this.#config.http.listen, PATIENCE_MS, 'http.listen')
       this.#config = { ...this.#config, http: { ...this.#config.http, listen: http } }
+    }
+    if (this.#grpc !== undefined) {
+      const listen = await freePort(this.#grpc.listen, PATIENCE_MS, 'grpc.listen')
+      this.#config = { ...this.#config, grpc: { ...this.#grpc, listen } }
     }
     const started = this.#startSlots().then(() => this.#announce(admin))
     const why = await Promise.race([ended, started.then(() => ended)])
@@ -112,6 +116,12 @@ class Primary {
     return this.#roles.some((role) => role !== 'processor')
   }
 
+  /** What the gateway serves beside queries over HTTP; undefined where there is none. */
+  get #grpc(): Exclude<Config['grpc'], 'none'> | undefined {
+    const { grpc } = this.#config
+    return grpc === 'none' || !this.#roles.includes('gateway') ? undefined : grpc
+  }
+
   /** The processor first: it makes the store that the listeners read. */
   async #startSlots(): Promise<void> {
     const { listeners, processors } = this.#config.cluster
@@ -124,7 +134,7 @@ class Primary {
       if (this.#draining) return
     }
     if (has('ingest')) for (let i = 0; i < (this.#profiled ? 1 : listeners); i++) this.#addSlot('listener')
-    if (has('gateway')) this.#addSlot('gateway')
+    if (has('gateway') && (this.#grpc !== undefined || !has('ingest'))) this.#addSlot('gateway')
     await Promise.all(this.#slots.map((slot) => slot.untilReady()))
   }
 
@@ -137,7 +147,9 @@ class Primary {
         this.#conversations.set(child, new Conversation(child.link, { daemon: () => this.#report() }))
         child.onExit(() => this.#conversations.delete(child))
         child.link.onMessage((message) => {
-          if (message.type === 'hello') child.link.send({ type: 'start', role, config: this.#config })
+          if (message.type !== 'hello') return
+          const http = !this.#roles.includes('ingest')
+          child.link.send({ type: 'start', role, config: this.#config, http })
         })
       },
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
@@ -153,6 +165,7 @@ class Primary {
     this.#logger.info(
       {
         http: this.#serves ? `${http.tls ? 'https' : 'http'}://${address(http.listen)}` : undefined,
+        grpc: this.#grpc && address(this.#grpc.listen),
         admin: `http://${address(admin)}`,
         log: log.kind,
         dataDir,
@@ -180,7 +193,7 @@ class Primary {
     for (const { role, child, ready, restarts } of this.#slots) {
       if (child === undefined) continue
       roles.push({ role, pid: child.pid, ready, restarts })
-      if (role !== 'listener' || !ready) continue
+      if (role === 'processor' || !ready) continue
       const report = this.#conversations.get(child)?.ask('report', REPORT_TIMEOUT_MS)
       answers.push(Promise.resolve(report).catch(() => undefined)) // stalled: the others are told of
     }

@@ -9,6 +9,8 @@ export interface RoleParts {
   logger: Logger
   /** All roles run in this one process, so that a profiler sees them. */
   profiled: boolean
+  /** A gateway has the data port too: no listener of this daemon does. */
+  http: boolean
   /** To ask the primary. */
   conversation: Conversation
   /** Called when the role cannot go on; its process ends. */
@@ -18,7 +20,7 @@ export interface RoleParts {
 export interface Role {
   /** Stops taking work, finishes what was begun, and lets go of everything. Called once. */
   drain(): Promise<void>
-  /** What a listener answers when the primary asks. */
+  /** What a listener or a gateway answers when the primary asks. */
   report?(): Questions['report']
 }
 

@@ -55,7 +55,7 @@ export class Daemon {
   #watchers: (() => void)[] = []
   http = ''
   admin = ''
-  /** `host:port`, where the configuration has a gateway. */
+  /** `host:port`, where the configuration has a gateway; kept through restarts. */
   grpc = ''
   /** The test is over: clients need not try any longer. */
   ended = false
@@ -103,7 +103,7 @@ export class Daemon {
     this.#spawn()
     const ready = await this.line((line) => line.msg === 'ready' && line.role === 'primary', from)
     this.admin = String(ready.admin)
-    this.grpc = String(ready.grpc)
+    if (ready.grpc !== undefined) this.grpc = String(ready.grpc)
     if (ready.http === undefined) return // a daemon of processors
     this.http = String(ready.http)
     this.#port = Number(new URL(this.http).port)
@@ -122,6 +122,7 @@ export class Daemon {
       },
       config ?? {},
     )
+    if (this.grpc !== '') settings.grpc = { ...(settings.grpc as Settings), listen: this.grpc }
     const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${flow(value)}`])
     const only = roles === undefined ? [] : ['--roles', roles]
     const command = [process.execPath, ...nodeArguments, entry, 'start', ...only, ...sets]

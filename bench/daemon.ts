@@ -24,12 +24,15 @@ export class Daemon {
   readonly #child: ChildProcess
   readonly folder: string
   readonly http: string
+  /** `host:port`, where there is a gateway. */
+  readonly grpc: string
   readonly pid: number
 
-  private constructor(child: ChildProcess, folder: string, http: string) {
+  private constructor(child: ChildProcess, folder: string, ready: { http: string; grpc?: string }) {
     this.#child = child
     this.folder = folder
-    this.http = http
+    this.http = ready.http
+    this.grpc = ready.grpc ?? ''
     this.pid = child.pid!
   }
 
@@ -71,7 +74,7 @@ export class Daemon {
       const said = parsed(line)
       if (said?.msg === 'ready') {
         child.stderr!.resume()
-        return new Daemon(child, folder, said.http)
+        return new Daemon(child, folder, said)
       }
       if (said === undefined || said.level >= 50) console.error(line)
     }
@@ -104,7 +107,7 @@ export class Daemon {
 }
 
 /** Undefined where the line is not JSON. */
-function parsed(line: string): { msg?: string; level: number; http: string } | undefined {
+function parsed(line: string): { msg?: string; level: number; http: string; grpc?: string } | undefined {
   try {
     return JSON.parse(line)
   } catch {

@@ -88,6 +88,27 @@ export const GRPC_CONNECTION_MS_MAX = 3_600_000
 export const GRPC_CONNECTION_GRACE_MS = 300_000
 /** How long a drain waits for calls that do not end, milliseconds. */
 export const GRPC_DRAIN_MS_MAX = 8_000
+// --- Taps ---------------------------------------------------------------------------------------------
+
+/** Taps that one listener serves at once: each of them is matched against the events of all listeners. Past it: 429. */
+export const TAPS_MAX = 16
+/** Events a second that a tap shows when it names no `rate`, and the most it may name: it is for looking, not copying. */
+export const TAP_RATE_DEFAULT = 100
+export const TAP_RATE_MAX = 1000
+/** How often what a tap has found is handed on, milliseconds: soon enough for a person, rare enough to cost nothing. */
+export const TAP_INTERVAL_MS = 50
+/** Bytes of events that a tap keeps between two such times, in each process. A larger event is not shown. */
+export const TAP_WINDOW_BYTES_MAX = 256 * KiB
+/** Events a second that a listener looks at for its taps, some 50 ns each: a twentieth of a core. Others go by. */
+export const TAP_WALKED_PER_SECOND_MAX = 1_000_000
+/** Batches of one tap on their way to the listener that serves it; past it they are counted as missed. */
+export const TAP_BATCHES_MAX = 4
+/** How long a tap waits for all listeners to know of it, milliseconds; one that is stalled is not waited for longer. */
+export const TAP_OPEN_MS_MAX = 1_000
+/** How often a tap that shows nothing says that it is there, milliseconds: proxies cut what is silent for a minute. */
+export const TAP_HEARTBEAT_MS = 10_000
+/** How often a tap tells at most what it did not show, milliseconds. */
+export const TAP_TOLD_MS = 1_000
 
 // --- The embedded log ---------------------------------------------------------------------------------
 

@@ -2,7 +2,13 @@
 
 import { didYouMean } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
-import { QUERY_ROWS_DEFAULT, QUERY_ROWS_MAX } from '../limits.ts'
+import {
+  QUERY_ROWS_DEFAULT,
+  QUERY_ROWS_MAX,
+  STRING_BYTES_MAX,
+  TAP_RATE_DEFAULT,
+  TAP_RATE_MAX,
+} from '../limits.ts'
 
 /** Times are Unix milliseconds; `from` is included, `to` is not. */
 export interface RowsParameters {
@@ -26,6 +32,12 @@ export interface TopParameters {
 
 const TOP_ROWS_DEFAULT = 10
 
+/** `filter`: patterns with `*` at either end; `rate`: events a second. */
+export interface TailParameters {
+  filter: { type?: string; source?: string; subject?: string }
+  rate: number
+}
+
 export const parameters = {
   rows(search: URLSearchParams): RowsParameters {
     known(search, ['key', 'from', 'to', 'merge', 'limit', 'cursor'])
@@ -42,6 +54,16 @@ export const parameters = {
   top(search: URLSearchParams): TopParameters {
     known(search, ['by', 'from', 'to', 'limit'])
     return { by: oneOf(search, 'by', orders), ...span(search), limit: limit(search, TOP_ROWS_DEFAULT) }
+  },
+
+  tail(search: URLSearchParams): TailParameters {
+    known(search, ['type', 'source', 'subject', 'rate'])
+    const filter: TailParameters['filter'] = {}
+    for (const name of ['type', 'source', 'subject'] as const) {
+      const given = search.get(name)
+      if (given !== null) filter[name] = pattern(name, given)
+    }
+    return { filter, rate: wholeNumber(search, 'rate', TAP_RATE_DEFAULT, TAP_RATE_MAX) }
   },
 }
 
@@ -61,13 +83,30 @@ function oneOf<T extends string>(search: URLSearchParams, name: string, choices:
 }
 
 function limit(search: URLSearchParams, byDefault: number): number {
-  const given = search.get('limit')
+  return wholeNumber(search, 'limit', byDefault, QUERY_ROWS_MAX)
+}
+
+function wholeNumber(search: URLSearchParams, name: string, byDefault: number, most: number): number {
+  const given = search.get(name)
   if (given === null) return byDefault
   const number = /^[0-9]+$/.test(given) ? Number(given) : 0
-  if (number < 1 || number > QUERY_ROWS_MAX) {
-    throw new Problem('malformed', `limit=${given}: a whole number from 1 to ${QUERY_ROWS_MAX}`)
+  if (number < 1 || number > most) {
+    throw new Problem('malformed', `${name}=${given}: a whole number from 1 to ${most}`)
   }
   return number
+}
+
+function pattern(name: string, given: string): string {
+  if (given.slice(1, -1).includes('*')) {
+    throw new Problem('malformed', `${name}=${given}: * may stand at either end only`)
+  }
+  if (Buffer.byteLength(given) > STRING_BYTES_MAX) {
+    throw new Problem(
+      'malformed',
+      `${name} has ${Buffer.byteLength(given)} bytes, ${STRING_BYTES_MAX} at most`,
+    )
+  }
+  return given
 }
 
 function span(search: URLSearchParams): { from?: number; to?: number } {

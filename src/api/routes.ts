@@ -77,7 +77,7 @@ export function mountUnknown(app: TemplatedApp, parts: RouteParts, { publish }: 
   })
 }
 
-function open(res: HttpResponse, req: HttpRequest, parts: RouteParts, gone?: () => void): Exchange {
+export function open(res: HttpResponse, req: HttpRequest, parts: RouteParts, gone?: () => void): Exchange {
   const exchange: Exchange = {
     res,
     correlationId: parts.correlationId(req),
@@ -91,7 +91,12 @@ function open(res: HttpResponse, req: HttpRequest, parts: RouteParts, gone?: () 
   return exchange
 }
 
-function refuse(exchange: Exchange, error: Error, parts: RouteParts, headers?: Record<string, string>): void {
+export function refuse(
+  exchange: Exchange,
+  error: Error,
+  parts: RouteParts,
+  headers?: Record<string, string>,
+): void {
   const problem =
     error instanceof Problem ? error : new Problem('internal', 'this query failed', { cause: error })
   if (!exchange.aborted) parts.refused(problem, exchange.correlationId)

@@ -11,9 +11,10 @@ import { reconcile } from './reconcile.ts'
 import { send } from './send.ts'
 import { start } from './start.ts'
 import { status } from './status.ts'
+import { tap } from './tap.ts'
 import { top } from './top.ts'
 
-const commands: readonly Command[] = [start, check, send, query, top, status, reconcile]
+const commands: readonly Command[] = [start, check, send, query, top, tap, status, reconcile]
 
 /**
  * Runs `millrace ARGV`. Resolves with the exit code: 0 done, 1 failed, 2 wrong usage or configuration.

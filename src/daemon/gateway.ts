@@ -41,7 +41,7 @@ async function openGrpc(parts: RoleParts, stores: Stores): Promise<Required<Role
     committed: (partition, writer) => stores.writer(partition, writer)?.sequence ?? 0,
   })
   const { lanes } = writers
-  const intake = openIntake(lanes)
+  const intake = openIntake(lanes, parts.taps.source)
   const { kind, durability } = lanes[0]
   let draining = false
   const server = await openServer({
@@ -55,6 +55,7 @@ async function openGrpc(parts: RoleParts, stores: Stores): Promise<Required<Role
     admission: new Admission(),
     durability,
     query: new Query(stores),
+    taps: parts.taps,
     status: () => daemonStatus(parts, stores, { kind, durability }),
   }).catch((error: Error) => {
     throw new FinalError(`cannot listen on ${listen.host}:${listen.port} (grpc.listen): ${error.message}`)

@@ -3,6 +3,7 @@
 import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js'
 import { mountQueries, mountUnknown, type RouteParts } from '../api/routes.ts'
 import { type LogStatus, status } from '../api/status.ts'
+import { Tails } from '../api/tail.ts'
 import { Auth } from '../auth.ts'
 import type { Config } from '../config/config.ts'
 import type { Problem } from '../errors.ts'
@@ -25,6 +26,7 @@ export class DataPort {
   readonly #parts: RoleParts
   readonly #closeServer: (socket: us_listen_socket) => void
   #socket: us_listen_socket | undefined
+  #tails: Tails | undefined
 
   /** Nothing is mounted yet. */
   static async open(parts: RoleParts): Promise<DataPort> {
@@ -60,14 +62,17 @@ export class DataPort {
       query: new Query(this.stores),
       status: () => daemonStatus(this.#parts, this.stores, log),
     }
+    this.#tails = new Tails(routes, this.#parts.taps)
+    this.#tails.mount(this.app)
     mountQueries(this.app, routes)
     mountUnknown(this.app, routes, { publish })
     this.#socket = await listen(this.app, config)
   }
 
-  /** Takes no new connections. */
+  /** Takes no new connections, and ends those that would not end by themselves. */
   stopListening(): void {
     this.draining = true
+    this.#tails?.drain()
     if (this.#socket !== undefined) this.#closeServer(this.#socket)
   }
 

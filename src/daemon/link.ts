@@ -3,6 +3,8 @@
 
 import { EventEmitter } from 'node:events'
 import type { Config } from '../config/config.ts'
+import type { TapBatch } from '../ingest/tap.ts'
+import type { TapFilter } from '../ingest/tap-filter.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
 
@@ -40,6 +42,12 @@ export type Message =
   | { type: 'drain' }
   | { type: 'ask'; id: number; question: Question }
   | { type: 'reply'; id: number; answer: unknown }
+  /** To the primary: somebody reads there. From it: look for this. Answered by `tapping` when all do so. */
+  | { type: 'tap'; id: string; filter: TapFilter; rate: number }
+  | { type: 'tapping'; id: string }
+  | { type: 'untap'; id: string }
+  /** To the primary, and on to where somebody reads. */
+  | { type: 'tapped'; id: string; batch: TapBatch }
 
 export interface Link {
   /** `sent` is called when the message is out of this process, or can never be. */

@@ -23,7 +23,7 @@ export async function listener(parts: RoleParts): Promise<Role> {
     committed: (partition, writer) => port.stores.writer(partition, writer)?.sequence ?? 0,
   })
   const { lanes } = writers
-  const intake = openIntake(lanes)
+  const intake = openIntake(lanes, parts.taps.source)
   const admission = new Admission()
   const { kind, durability } = lanes[0]
   const route = {

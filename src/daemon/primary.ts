@@ -13,6 +13,7 @@ import { lock } from './lock.ts'
 import { freePort } from './ports.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
+import { PrimaryTaps } from './taps.ts'
 
 /** How long the workers of a killed predecessor may take to let go of its ports and files. */
 const PATIENCE_MS = 4_000
@@ -50,6 +51,7 @@ class Primary {
   readonly #profiled = isProfiled()
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
+  readonly #taps = new PrimaryTaps()
   #config: Config
   #draining = false
   #ready = false
@@ -145,7 +147,11 @@ class Primary {
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
         this.#conversations.set(child, new Conversation(child.link, { daemon: () => this.#report() }))
-        child.onExit(() => this.#conversations.delete(child))
+        this.#taps.attach(child.link)
+        child.onExit(() => {
+          this.#conversations.delete(child)
+          this.#taps.detach(child.link)
+        })
         child.link.onMessage((message) => {
           if (message.type !== 'hello') return
           const http = !this.#roles.includes('ingest')

@@ -3,6 +3,7 @@
 import type { Config } from '../config/config.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Conversation, Questions } from './link.ts'
+import type { WorkerTaps } from './taps.ts'
 
 export interface RoleParts {
   config: Config
@@ -13,6 +14,8 @@ export interface RoleParts {
   http: boolean
   /** To ask the primary. */
   conversation: Conversation
+  /** Live taps: what this process shows, and who reads here. */
+  taps: WorkerTaps
   /** Called when the role cannot go on; its process ends. */
   failed(error: Error): void
 }

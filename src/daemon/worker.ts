@@ -5,6 +5,7 @@ import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type Link, linkToPrimary, type Message } from './link.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 import { roles } from './roles.ts'
+import { WorkerTaps } from './taps.ts'
 
 /** When the primary was killed, its successor waits for our ports and files: what is begun gets this long. */
 const ORPHAN_MS_MAX = 2_000
@@ -18,6 +19,7 @@ export class RoleRunner {
   readonly #end: (code: number) => void
   readonly #profiled: boolean
   readonly #conversation: Conversation
+  readonly #taps: WorkerTaps
   #starting: Promise<Role> | undefined
   #role: Role | undefined
   #logger: Logger | undefined
@@ -29,6 +31,7 @@ export class RoleRunner {
     this.#end = end
     this.#profiled = profiled
     this.#conversation = new Conversation(link, { report: () => this.#report() })
+    this.#taps = new WorkerTaps(link)
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)
       else if (message.type === 'drain') void this.drain()
@@ -66,6 +69,7 @@ export class RoleRunner {
       profiled: this.#profiled,
       http,
       conversation: this.#conversation,
+      taps: this.#taps,
       failed: (error) => this.fail(error),
     }
     try {

@@ -2,7 +2,7 @@
 // no memory; what passes holds at most one message of the largest size that is not whole yet.
 
 import {
-  type Metadata,
+  Metadata,
   ServerInterceptingCall,
   type ServerInterceptor,
   type ServerListener,
@@ -48,7 +48,7 @@ export interface CallParts {
 
 export class Calls {
   readonly #parts: CallParts
-  readonly #sorts: Record<'publish' | 'stream' | 'query' | 'other', Sort>
+  readonly #sorts: Record<'publish' | 'stream' | 'query' | 'tap' | 'other', Sort>
   readonly #known = new WeakMap<Metadata, Call>()
 
   constructor(parts: CallParts) {
@@ -64,6 +64,7 @@ export class Calls {
       },
       stream: { what: 'streams', scope: 'publish', most: limits.GRPC_STREAMS_MAX, single: false, open: 0 },
       query: { what: 'queries', scope: 'query', most: limits.QUERIES_MAX, single: true, open: 0 },
+      tap: { what: 'taps', scope: 'query', most: limits.TAPS_MAX, single: true, open: 0 },
       other: { what: 'calls', most: limits.GRPC_OTHER_CALLS_MAX, single: false, open: 0 },
     }
   }
@@ -71,6 +72,13 @@ export class Calls {
   /** Of a call that has passed. */
   of(metadata: Metadata): Call {
     return this.#known.get(metadata)!
+  }
+
+  /** What a call's answer begins with, where it begins before there is anything to say. */
+  headers(metadata: Metadata): Metadata {
+    const headers = new Metadata()
+    headers.set('millrace-correlation-id', this.of(metadata).correlationId)
+    return headers
   }
 
   /** How a call ends that was refused after it had passed. */
@@ -144,9 +152,10 @@ export class Calls {
   }
 }
 
-function sortOf(path: string): 'publish' | 'stream' | 'query' | 'other' {
+function sortOf(path: string): 'publish' | 'stream' | 'query' | 'tap' | 'other' {
   if (path === '/millrace.v1.Ingest/Publish') return 'publish'
   if (path === '/millrace.v1.Ingest/PublishStream') return 'stream'
+  if (path === '/millrace.v1.Query/Tap') return 'tap'
   return path.startsWith('/millrace.v1.Query/') ? 'query' : 'other'
 }
 

@@ -18,8 +18,13 @@ import { type PublishParts, publish } from './publish.ts'
 import { PublishStreams } from './publish-stream.ts'
 import { type QueryParts, queryHandlers } from './query.ts'
 import { reflect } from './reflection.ts'
+import { TapCalls, type TapParts } from './tap.ts'
 
-export interface ServerParts extends CallParts, Omit<PublishParts, 'calls'>, Omit<QueryParts, 'calls'> {
+export interface ServerParts
+  extends CallParts,
+    Omit<PublishParts, 'calls'>,
+    Omit<QueryParts, 'calls'>,
+    Omit<TapParts, 'calls'> {
   listen: Listen
   tls?: { cert: string; key: string }
 }
@@ -33,6 +38,7 @@ export interface GrpcServer {
 export async function openServer(parts: ServerParts): Promise<GrpcServer> {
   const calls = new Calls(parts)
   const streams = new PublishStreams({ ...parts, calls })
+  const taps = new TapCalls({ ...parts, calls })
   const health = new Health(['millrace.v1.Ingest', 'millrace.v1.Query'])
   const server = new Server({
     interceptors: [calls.interceptor],
@@ -54,6 +60,7 @@ export async function openServer(parts: ServerParts): Promise<GrpcServer> {
     Rows: [unary(v1.RowsResponse), query.Rows],
     Top: [unary(v1.TopResponse), query.Top],
     Status: [unary(v1.StatusResponse), query.Status],
+    Tap: [{ ...unary(v1.TapResponse), responseStream: true }, taps.handler],
   })
   add(server, 'grpc.health.v1.Health', {
     Check: [unary(grpc.health.v1.HealthCheckResponse), health.check],
@@ -76,6 +83,7 @@ export async function openServer(parts: ServerParts): Promise<GrpcServer> {
     async drain() {
       health.drain()
       streams.drain()
+      taps.drain()
       const overdue = setTimeout(() => server.forceShutdown(), limits.GRPC_DRAIN_MS_MAX)
       await new Promise((resolve) => server.tryShutdown(resolve))
       clearTimeout(overdue)

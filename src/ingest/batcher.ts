@@ -5,6 +5,7 @@ import { Problem, type ProblemCode } from '../errors.ts'
 import { SEGMENT_BYTES_TARGET } from '../limits.ts'
 import { LogFull, LogUnconfirmed, type LogWriter } from '../log/log.ts'
 import { SegmentBuilder } from '../log/segment.ts'
+import type { TapSource } from './tap.ts'
 
 /** How long a refusal stands for the next body too, where a body has parts in several partitions. */
 const REFUSAL_HOLDS_MS = 50
@@ -16,10 +17,13 @@ export interface Waiting {
   refused(problem: Problem): void
   /** True when something that has to come before it was refused: where it can still be kept out of the log, it is. */
   readonly overtaking?: boolean
+  /** What the client is told; asked for by taps. */
+  readonly correlationId?: string
 }
 
 export class Batcher {
   readonly #log: LogWriter
+  readonly #tap: TapSource | undefined
   #builder = new SegmentBuilder(64 * 1024)
   #waiting: Waiting[] = []
   #appending = 0
@@ -28,8 +32,10 @@ export class Batcher {
   /** The last append was refused for this, at this time. */
   #refusal: { problem: Problem; at: number } | undefined
 
-  constructor(log: LogWriter) {
+  /** `tap`: is shown what is durable. */
+  constructor(log: LogWriter, tap?: TapSource) {
     this.#log = log
+    this.#tap = tap
   }
 
   /** Takes a copy of the frame. Empty strings stand for no producer and no correlation id. */
@@ -82,6 +88,7 @@ export class Batcher {
     this.#log.append(segment).then(
       () => {
         this.#refusal = undefined
+        if (this.#tap?.active) this.#tap.durable(segment, (body) => waiting[body].correlationId)
         if (this.#log.givesBack) this.#builder.reuse(segment)
         this.#settled()
         for (let i = 0; i < waiting.length; i++) waiting[i].durable()

@@ -40,7 +40,7 @@ export const nanosecondNames = ['timeUnixNano', 'time_unix_nano']
 const loneSurrogate = /\p{Surrogate}/u
 const notBase64 = /[^A-Za-z0-9+/_-]/
 const wholeNumber = /^[0-9]{1,20}$/
-const jsonNumber = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
+export const jsonNumber = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
 
 /**
  * Adds one event to the frame. `width`: the guess for the bytes of its length, of which the better one is
@@ -144,7 +144,7 @@ function writeAttributes(out: FrameWriter, attributes: unknown): void {
   }
 }
 
-function writeTime(out: FrameWriter, time: unknown): void {
+export function writeTime(out: FrameWriter, time: unknown): void {
   if (typeof time !== 'string') {
     throw refusal(`time must be a string as in RFC 3339, not ${kindOf(time)}; timeUnixNano takes nanoseconds`)
   }
@@ -189,33 +189,33 @@ function finite(value: unknown): number {
   return number
 }
 
-function writeData(out: FrameWriter, data: unknown): void {
-  if (typeof data !== 'string') throw refusal(`data must be a string of base64, not ${kindOf(data)}`)
+export function writeData(out: FrameWriter, data: unknown, name = 'data'): void {
+  if (typeof data !== 'string') throw refusal(`${name} must be a string of base64, not ${kindOf(data)}`)
   if (data === '') return
   const padding = data.endsWith('==') ? 2 : data.endsWith('=') ? 1 : 0
   const length = data.length - padding
   if (length % 4 === 1 || (padding > 0 && data.length % 4 !== 0)) {
-    throw refusal(`data is not base64: ${data.length} characters are not a whole number of bytes`)
+    throw refusal(`${name} is not base64: ${data.length} characters are not a whole number of bytes`)
   }
   const bad = data.search(notBase64)
   if (bad >= 0 && bad < length) {
-    throw refusal(`data is not base64: ${shown(data[bad])} stands at character ${bad + 1}`)
+    throw refusal(`${name} is not base64: ${shown(data[bad])} stands at character ${bad + 1}`)
   }
   out.base64(DATA_TAG, data, length)
 }
 
 /** For strings that are not ASCII; `size` in bytes of UTF-8. */
-function checkUnicode(what: string, value: string, size: number, most: number): void {
+export function checkUnicode(what: string, value: string, size: number, most: number): void {
   if (size > most) throw tooLong(what, value, most)
   if (loneSurrogate.test(value))
     throw refusal(`${what} has half of a surrogate pair, which is not a character`)
 }
 
-function tooLong(what: string, value: string, most: number): Problem {
+export function tooLong(what: string, value: string, most: number): Problem {
   return refusal(`${what} is ${Buffer.byteLength(value)} bytes, ${most} at most`)
 }
 
-function refusal(what: string): Problem {
+export function refusal(what: string): Problem {
   return new Problem('malformed', what)
 }
 
@@ -225,11 +225,11 @@ function unknownName(name: string): Problem {
 }
 
 /** What a client sent, quoted and short. */
-function shown(text: string): string {
+export function shown(text: string): string {
   return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)
 }
 
-function kindOf(value: unknown): string {
+export function kindOf(value: unknown): string {
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'an array'
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`

@@ -86,6 +86,22 @@ export class FrameWriter {
     this.#at += size
   }
 
+  /** Writes bytes as they are. */
+  bytes(tag: number, value: Uint8Array): void {
+    this.#reserve(value.length + 8)
+    this.#bytes[this.#at++] = tag
+    this.#varint(value.length)
+    this.#bytes.set(value, this.#at)
+    this.#at += value.length
+  }
+
+  /** Writes a whole number below 2^31. */
+  number(tag: number, value: number): void {
+    this.#reserve(8)
+    this.#bytes[this.#at++] = tag
+    this.#varint(value)
+  }
+
   double(tag: number, value: number): void {
     this.#reserve(9)
     this.#bytes[this.#at] = tag

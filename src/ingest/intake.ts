@@ -11,6 +11,7 @@ import { CONFIRM_MS_MAX } from '../limits.ts'
 import type { LogWriter } from '../log/log.ts'
 import { Batcher, type Waiting } from './batcher.ts'
 import { Placer } from './placement.ts'
+import type { TapSource } from './tap.ts'
 
 const RETRY_MS = 20
 
@@ -31,9 +32,9 @@ export interface Intake {
   drained(): Promise<void>
 }
 
-/** `lanes`: the log's writers, one for each partition. */
-export function openIntake(lanes: readonly LogWriter[]): Intake {
-  return lanes.length === 1 ? new Batcher(lanes[0]) : new PartitionedIntake(lanes)
+/** `lanes`: the log's writers, one for each partition; `tap`: is shown what is durable. */
+export function openIntake(lanes: readonly LogWriter[], tap?: TapSource): Intake {
+  return lanes.length === 1 ? new Batcher(lanes[0], tap) : new PartitionedIntake(lanes, tap)
 }
 
 class PartitionedIntake implements Intake {
@@ -42,8 +43,8 @@ class PartitionedIntake implements Intake {
   /** Bodies of several parts that are not answered yet. */
   readonly #open = new Set<Parts>()
 
-  constructor(lanes: readonly LogWriter[]) {
-    this.#batchers = lanes.map((lane) => new Batcher(lane))
+  constructor(lanes: readonly LogWriter[], tap: TapSource | undefined) {
+    this.#batchers = lanes.map((lane) => new Batcher(lane, tap))
     this.#placer = new Placer(lanes.length)
   }
 
@@ -110,7 +111,11 @@ class Parts {
 
   /** `send` hands one part to its batcher. */
   add(send: (waiting: Waiting) => void): void {
+    const body = this.#waiting
     send({
+      get correlationId() {
+        return body.correlationId as string // asked of what its client is told
+      },
       durable: () => {
         this.#durable++
         this.#settled()

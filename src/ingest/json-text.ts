@@ -166,6 +166,34 @@ export function numbersOf(text: string, names: readonly string[]): (string | und
   return numbers
 }
 
+/**
+ * The source of the value that each event has under this name, by the event's index; of a name that comes twice, the
+ * last. `text` is JSON: an event, or an array of events.
+ */
+export function sourcesOf(text: string, name: string): (string | undefined)[] {
+  const tokens = new Tokens(text)
+  const sources: (string | undefined)[] = []
+  let depth = 0
+  let eventDepth = 1
+  let event = 0
+  let start = -1 // of the value, once its colon has come
+  let last = ''
+  for (let kind = tokens.next(); kind !== '' && kind !== '!'; kind = tokens.next()) {
+    const ends = depth === eventDepth && start >= 0 && (kind === ',' || kind === '}')
+    if (ends) {
+      sources[event] = text.slice(start, tokens.start).trim()
+      start = -1
+    }
+    if (kind === '[' && depth === 0) eventDepth = 2
+    if (kind === '{' || kind === '[') depth++
+    else if (kind === '}' || kind === ']') depth--
+    else if (kind === ',' && depth === 1 && eventDepth === 2) event++
+    else if (kind === ':' && depth === eventDepth && JSON.parse(last) === name) start = tokens.end
+    last = kind === 'string' && depth === eventDepth ? text.slice(tokens.start, tokens.end) : '""'
+  }
+  return sources
+}
+
 /** The body as text, without a byte order mark. Throws a Problem `malformed` where it is not UTF-8. */
 export function textOf(body: Uint8Array): string {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.length)

@@ -9,6 +9,8 @@ import { Problem } from '../errors.ts'
 import { PRODUCER_BYTES_MAX } from '../limits.ts'
 import type { Admission } from './admission.ts'
 import type { Waiting } from './batcher.ts'
+import { type BinaryAttributes, binaryToFrame, cloudEventsToFrame } from './cloudevents.ts'
+import { attributesOf, looksLikeEvent } from './cloudevents-headers.ts'
 import { correlationIdOf, isVisibleAscii, makeCorrelationId } from './correlation.ts'
 import type { Intake } from './intake.ts'
 import { jsonToFrame } from './json.ts'
@@ -18,14 +20,19 @@ import { scan } from './scan.ts'
 /** First size of the memory for a body that does not come in one piece. */
 const COLLECT_BYTES_MIN = 4096
 
-type Codec = 'protobuf' | 'json' | 'ndjson'
+type Codec = 'protobuf' | 'json' | 'ndjson' | 'cloudevent' | 'cloudevents'
 
 const codecs: ReadonlyMap<string, Codec> = new Map([
   ['application/x-protobuf', 'protobuf'],
   ['application/protobuf', 'protobuf'],
   ['application/json', 'json'],
   ['application/x-ndjson', 'ndjson'],
+  ['application/cloudevents+json', 'cloudevent'],
+  ['application/cloudevents-batch+json', 'cloudevents'],
 ])
+
+/** Content types that begin so are CloudEvents as a whole; any other one with `ce-` headers is the data of one. */
+const cloudEvents = /^\s*application\/cloudevents/i
 
 export interface PublishParts {
   intake: Intake
@@ -64,6 +71,8 @@ class Body implements Exchange, Waiting {
   readonly #correlation: string
   #madeCorrelationId: string | undefined
   #codec: Codec = 'protobuf'
+  /** Of a CloudEvent in binary mode; the codec does not matter then. */
+  #attributes: BinaryAttributes | undefined
   #caller: Caller | undefined
   #producer = ''
   #sequence = 0
@@ -97,7 +106,7 @@ class Body implements Exchange, Waiting {
       throw new Problem('draining', 'this daemon is shutting down')
     }
     this.#caller = parts.auth.check(req.getHeader('authorization'), 'publish')
-    this.#codec = codecOf(req.getHeader('content-type'))
+    this.#readMode(req)
     const encoding = req.getHeader('content-encoding')
     if (encoding !== '' && encoding !== 'identity') {
       throw new Problem('unsupported-media-type', `content-encoding ${encoding}: send the body as it is`)
@@ -186,28 +195,59 @@ class Body implements Exchange, Waiting {
     this.#collected!.set(new Uint8Array(chunk), at)
   }
 
+  /** What the body is, by its headers. A CloudEvent in binary mode can have any content type. */
+  #readMode(req: HttpRequest): void {
+    const contentType = req.getHeader('content-type')
+    if (req.getHeader('ce-specversion') !== '' && !cloudEvents.test(contentType)) {
+      this.#attributes = attributesOf(req)
+      return
+    }
+    const codec = codecOf(contentType)
+    if (codec !== undefined) this.#codec = codec
+    else if (!cloudEvents.test(contentType) && looksLikeEvent(req)) {
+      throw new Problem('malformed', 'ce-specversion is missing')
+    } else throw notUnderstood(contentType)
+  }
+
+  #convert(body: Uint8Array): { frame: Uint8Array; events: number } {
+    if (this.#attributes !== undefined) return { frame: binaryToFrame(this.#attributes, body), events: 1 }
+    switch (this.#codec) {
+      case 'json':
+        return jsonToFrame(body)
+      case 'ndjson':
+        return ndjsonToFrame(body)
+      default:
+        return cloudEventsToFrame(body, this.#codec === 'cloudevents')
+    }
+  }
+
   #complete(body: Uint8Array): void {
     const { intake } = this.#parts
     let frame = body
     let events: number
-    if (this.#codec === 'protobuf') events = scan(body, 0, body.length)
-    else ({ frame, events } = this.#codec === 'json' ? jsonToFrame(body) : ndjsonToFrame(body))
+    if (this.#attributes === undefined && this.#codec === 'protobuf') events = scan(body, 0, body.length)
+    else ({ frame, events } = this.#convert(body))
+    if (events === 0) {
+      this.durable() // an empty batch of CloudEvents: there is nothing to wait for
+      return
+    }
     this.#caller?.take(events, Date.now())
     this.#events = events
     intake.add(frame, events, this.#producer, this.#sequence, this.#correlation, this)
   }
 }
 
-function codecOf(contentType: string): Codec {
-  const codec = codecs.get(contentType) ?? codecs.get(contentType.split(';')[0].trim().toLowerCase())
-  if (codec === undefined) {
-    const given = contentType === '' ? 'no content-type' : `content-type ${contentType}`
-    throw new Problem(
-      'unsupported-media-type',
-      `${given}: one of ${[...codecs.keys()].join(', ')} is understood`,
-    )
-  }
-  return codec
+function codecOf(contentType: string): Codec | undefined {
+  return codecs.get(contentType) ?? codecs.get(contentType.split(';')[0].trim().toLowerCase())
+}
+
+function notUnderstood(contentType: string): Problem {
+  const given = contentType === '' ? 'no content-type' : `content-type ${contentType}`
+  const known = [...codecs.keys()].join(', ')
+  return new Problem(
+    'unsupported-media-type',
+    `${given}: one of ${known} is understood, and any with the ce- headers of a CloudEvent`,
+  )
 }
 
 /** Of the headers that name a body. Throws a Problem `malformed` where they are not right. */

@@ -127,6 +127,10 @@ export class Stream {
     else this.#endIfSettled()
   }
 
+  get correlationId(): string {
+    return this.#sender.correlationId
+  }
+
   /** Whether a message before this one is refused. */
   overtaking(sequence: number): boolean {
     return this.#refusal !== undefined && this.#refusal.sequence < sequence
@@ -251,6 +255,10 @@ class Message implements Waiting {
 
   get overtaking(): boolean {
     return this.#stream.overtaking(this.#sequence)
+  }
+
+  get correlationId(): string {
+    return this.#stream.correlationId
   }
 
   durable(): void {

@@ -19,3 +19,13 @@ export const ATTRIBUTES_TAG = 0x4a
 /** Fields of an entry of Event.attributes. Either may be missing, which makes it the empty string. */
 export const ATTRIBUTE_NAME_TAG = 0x0a
 export const ATTRIBUTE_VALUE_TAG = 0x12
+
+// What CloudEvents tell apart and this format does not, kept beside it in fields that other readers pass over, so that
+// an event comes back as it was sent (ingest/cloudevents.ts writes them, ingest/cloudevents-text.ts reads them).
+
+/** Of an event: how its data was said, a varint, where datacontenttype does not say it (ingest/cloudevents-data.ts). */
+export const DATA_FORM_TAG = 0x50
+/** Of an entry of attributes: its type, a varint, where it is no string. */
+export const ATTRIBUTE_KIND_TAG = 0x18
+export const KIND_BOOLEAN = 1
+export const KIND_INTEGER = 2

@@ -3,6 +3,7 @@
 import {
   Client,
   type ClientDuplexStream,
+  type ClientReadableStream,
   credentials,
   type Deadline,
   Metadata,
@@ -79,6 +80,15 @@ export class GrpcClient {
       (bytes: Buffer) => bytes,
       (bytes: Buffer) => grpc.health.v1.HealthCheckResponse.decode(bytes),
       Buffer.alloc(0),
+    )
+  }
+
+  tap(request: Uint8Array): ClientReadableStream<millrace.v1.TapResponse> {
+    return this.#client.makeServerStreamRequest(
+      '/millrace.v1.Query/Tap',
+      (bytes: Uint8Array) => bytes as Buffer,
+      (bytes: Buffer) => v1.TapResponse.decode(bytes),
+      request,
     )
   }
 

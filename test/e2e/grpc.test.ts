@@ -247,6 +247,30 @@ test('a drain is told to who watches, answers what was sent, and ends streams wi
   assert.equal((await daemon.processed(streaming.ackedEvents)).processed.events, streaming.ackedEvents)
 })
 
+test('a tap shows what comes at any door, and a pattern that cannot be is refused', async (t) => {
+  const { daemon, client } = await setUp(t)
+  await client.publish(frame(event)) // before: not seen
+  const wanted = millrace.v1.TapRequest.encode({ type: 'wanted.*', rate: 1000 }).finish()
+  const tap = client.tap(wanted)
+  const seen: string[] = []
+  tap.on('data', ({ events }: millrace.v1.TapResponse) => {
+    for (const text of events) seen.push(JSON.parse(text).id)
+  })
+  await new Promise((resolve) => tap.once('metadata', resolve))
+  await client.publish(frame({ ...event, type: 'wanted.a', id: 'grpc' }, { ...event, id: 'other' }))
+  await daemon.post(frame({ ...event, type: 'wanted.b', id: 'http' }))
+  while (seen.length < 2) await new Promise((resolve) => tap.once('data', resolve))
+  assert.deepEqual(seen.sort(), ['grpc', 'http'])
+  const impossible = client.tap(millrace.v1.TapRequest.encode({ type: 'a*b' }).finish())
+  const end = await new Promise<{ code: status; metadata: Metadata }>((resolve) => {
+    impossible.on('error', () => {})
+    impossible.on('status', resolve)
+  })
+  assert.deepEqual([end.code, problemOf(end)], [status.INVALID_ARGUMENT, 'malformed'])
+  tap.on('error', () => {})
+  tap.cancel()
+})
+
 test('a gateway by itself takes events over gRPC and answers queries at both ports', async (t) => {
   const { daemon } = await setUp(t)
   const alone = await Daemon.start(t, { config, dataDir: daemon.dataDir, roles: 'gateway' })

@@ -125,7 +125,7 @@ test('what is refused has its code and leaves nothing behind, and others go on',
   await assert.rejects(client.publish(large, all), { code: status.RESOURCE_EXHAUSTED })
   const ask = (request: millrace.v1.RowsRequest.$Properties) =>
     client.call('/millrace.v1.Query/Rows', millrace.v1.RowsRequest.encode(request).finish(), all)
-  await assert.rejects(ask({ measure: 'by-subjct\ud800' }), refused(status.NOT_FOUND, 'unknown-route'))
+  await assert.rejects(ask({ measure: 'by-subjct' }), refused(status.NOT_FOUND, 'unknown-route'))
   await assert.rejects(
     ask({ measure: 'by-subject', limit: 1e6 }),
     refused(status.INVALID_ARGUMENT, 'malformed'),

@@ -252,7 +252,7 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
     'a log too small for its bodies',
     { yaml: 'log:\n  retention:\n    maxBytes: 16MiB\n' },
     [
-      'm.yaml:3:15: log.retention.maxBytes: 16MiB is too small for a log of kind embedded: at least 115MiB with bodies of up to 4MiB (http.maxBody)',
+      'm.yaml:3:15: log.retention.maxBytes: 16MiB is too small for a log of kind embedded: at least 144MiB with bodies of up to 4MiB (http.maxBody)',
     ],
   ],
   [

@@ -29,7 +29,7 @@ COPY proto proto
 RUN install -d -o node -g node /data
 USER node
 VOLUME /data
-EXPOSE 7070 7072
+EXPOSE 7070 7071 7072
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:7072/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "dist"]

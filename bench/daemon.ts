@@ -2,7 +2,7 @@
 // another one, or the floor.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -24,12 +24,15 @@ export class Daemon {
   readonly #child: ChildProcess
   readonly folder: string
   readonly http: string
+  /** `host:port`, where there is a gateway. */
+  readonly grpc: string
   readonly pid: number
 
-  private constructor(child: ChildProcess, folder: string, http: string) {
+  private constructor(child: ChildProcess, folder: string, ready: { http: string; grpc?: string }) {
     this.#child = child
     this.folder = folder
-    this.http = http
+    this.http = ready.http
+    this.grpc = ready.grpc ?? ''
     this.pid = child.pid!
   }
 
@@ -37,6 +40,8 @@ export class Daemon {
   static start(sets: string[] = [], tree = root, under: string[] = []): Promise<Daemon> {
     return Daemon.#spawn((folder) => {
       const settings = [`dataDir=${folder}`, 'http.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0', ...sets]
+      // An older tree has no gateway to do without.
+      if (existsSync(join(tree, 'dist', 'grpc'))) settings.unshift('grpc=none')
       return [join(tree, 'dist', 'index.js'), 'start', ...settings.flatMap((setting) => ['--set', setting])]
     }, under)
   }
@@ -70,7 +75,7 @@ export class Daemon {
       const said = parsed(line)
       if (said?.msg === 'ready') {
         child.stderr!.resume()
-        return new Daemon(child, folder, said.http)
+        return new Daemon(child, folder, said)
       }
       if (said === undefined || said.level >= 50) console.error(line)
     }
@@ -103,7 +108,7 @@ export class Daemon {
 }
 
 /** Undefined where the line is not JSON. */
-function parsed(line: string): { msg?: string; level: number; http: string } | undefined {
+function parsed(line: string): { msg?: string; level: number; http: string; grpc?: string } | undefined {
   try {
     return JSON.parse(line)
   } catch {

@@ -1,5 +1,5 @@
 // `npm run bench:stream`: the WebSocket door beside HTTP, in one run, with the same bodies and as many in flight; and
-// the client of applications through both.
+// the client of applications through both. `npm run bench:grpc`: the gRPC door in their place.
 //
 // Each line is a fresh daemon, rounds of all lines alternate, and medians are printed with the least and the greatest.
 
@@ -9,6 +9,7 @@ import { Client } from '../src/client/index.ts'
 import { Daemon } from './daemon.ts'
 import { bodies } from './events.ts'
 import { generate } from './generator.ts'
+import { GrpcLoadClient, grpcMessage } from './grpc-client.ts'
 import { describeMachine, machineLine } from './machine.ts'
 import { cpuOf, processesOf } from './processes.ts'
 import { markdown, spread } from './spread.ts'
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '5' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string' },
+    beside: { type: 'string', default: 'stream' },
     set: { type: 'string', multiple: true, default: [] },
   },
 })
@@ -31,7 +33,7 @@ const measured = 'measures=[{name: by-subject, by: [subject], window: 1m, quanti
 
 interface Line {
   name: string
-  door: 'http' | 'stream' | 'client over HTTP' | 'client over a stream'
+  door: 'http' | 'stream' | 'client over HTTP' | 'client over a stream' | 'grpc' | 'grpc-unary'
   /** Events in a message, and bytes of data in each. */
   events: number
   padding: number
@@ -108,7 +110,22 @@ const lines: Line[] = [
     connections: 1,
     inFlight: 8,
   },
-].filter(({ name }) => values.only === undefined || name === values.only) as Line[]
+  { name: 'gRPC stream, 1 event', door: 'grpc', events: 1, padding: 100, connections: 4, inFlight: 256 },
+  { name: 'gRPC unary, 1 event', door: 'grpc-unary', events: 1, padding: 100, connections: 4, inFlight: 256 },
+  { name: 'gRPC stream, 100 events', door: 'grpc', events: 100, padding: 0, connections: 4, inFlight: 256 },
+  {
+    name: 'gRPC unary, 100 events',
+    door: 'grpc-unary',
+    events: 100,
+    padding: 0,
+    connections: 4,
+    inFlight: 256,
+  },
+].filter(({ name, door, sets }) => {
+  if (values.only !== undefined) return name === values.only
+  if (door === 'http') return sets === undefined || values.beside === 'stream'
+  return door.startsWith(values.beside) || (values.beside === 'stream' && door.startsWith('client'))
+}) as Line[]
 
 interface Outcome {
   events: number
@@ -116,8 +133,11 @@ interface Outcome {
   latency: Histogram
 }
 
-async function stream(url: string, line: Line): Promise<Outcome> {
-  const frames = bodies(line.events, SUBJECTS, line.padding).map(clientFrame)
+/** Over one of the doors where many messages are in flight on a connection. */
+async function stream({ http, grpc }: Daemon, line: Line): Promise<Outcome> {
+  const isGrpc = line.door !== 'stream'
+  const payloads = bodies(line.events, SUBJECTS, line.padding)
+  const frames = payloads.map(isGrpc ? grpcMessage : clientFrame)
   const latency = new Histogram()
   let measuring = false
   let messages = 0
@@ -125,21 +145,20 @@ async function stream(url: string, line: Line): Promise<Outcome> {
   const failure = new Promise<never>((_, reject) => {
     failed = reject
   })
-  const clients = Array.from(
-    { length: line.connections },
-    (_, i) =>
-      new StreamClient({
-        frames,
-        inFlight: line.inFlight / line.connections,
-        producer: line.producer ? `bench-${i}` : undefined,
-        failed: (error) => failed(error),
-        acked: (count) => {
-          if (measuring) messages += count
-        },
-        latency: () => (measuring ? latency : undefined),
-      }),
-  )
-  for (const client of clients) await Promise.race([client.open(url), failure])
+  const clients = Array.from({ length: line.connections }, (_, i) => {
+    const load = {
+      frames,
+      inFlight: line.inFlight / line.connections,
+      producer: line.producer ? `bench-${i}` : undefined,
+      failed: (error: Error) => failed(error),
+      acked: (count: number) => {
+        if (measuring) messages += count
+      },
+      latency: () => (measuring ? latency : undefined),
+    }
+    return isGrpc ? new GrpcLoadClient(load, { unary: line.door === 'grpc-unary' }) : new StreamClient(load)
+  })
+  for (const client of clients) await Promise.race([client.open(isGrpc ? grpc : http), failure])
   for (const client of clients) client.start()
   await Promise.race([wait(WARMUP_SECONDS), failure])
   const started = performance.now()
@@ -213,10 +232,15 @@ interface Round {
 }
 
 async function round(line: Line): Promise<Round> {
-  const daemon = await Daemon.start([measured, ...(line.sets ?? []), ...values.set])
+  const door = line.door.startsWith('grpc') ? ['grpc.listen=127.0.0.1:0'] : []
+  const daemon = await Daemon.start([measured, ...door, ...(line.sets ?? []), ...values.set])
   try {
-    const load = line.door === 'http' ? http : line.door === 'stream' ? stream : application
-    const loading = load(daemon.http, line)
+    const loading =
+      line.door === 'http'
+        ? http(daemon.http, line)
+        : line.door.startsWith('client')
+          ? application(daemon.http, line)
+          : stream(daemon, line)
     const look = async () => ({
       accepted: (await daemon.status()).accepted.events,
       cpu: cpuOf(daemon.pid),

@@ -60,6 +60,34 @@ export const STREAMS_CREDIT_BYTES = 16 * MiB
 /** A stream that neither sends nor answers a ping for so long is cut off, seconds (uWebSockets.js rounds to 4). */
 export const STREAM_IDLE_SECONDS_MAX = 32
 
+// --- gRPC -------------------------------------------------------------------------------------------------
+
+/** Calls of Publish that a gateway has open at once. Past it: RESOURCE_EXHAUSTED. */
+export const GRPC_PUBLISHES_MAX = 1024
+/**
+ * The same, by what they can hold, bytes: until a message is whole the library holds its beginning where no limit sees
+ * it. Together with the streams' messages this bounds what clients can make the gateway keep.
+ */
+export const GRPC_RECEIVING_BYTES_MAX = 1024 * MiB
+/** Calls of PublishStream that a gateway has open at once. */
+export const GRPC_STREAMS_MAX = 256
+/** Frames of one stream that wait for the log: a byte of memory each; a power of two. Past it none is read. */
+export const GRPC_STREAM_MESSAGES_MAX = 4096
+/** Calls of health and reflection that a gateway has open at once. */
+export const GRPC_OTHER_CALLS_MAX = 256
+/** Calls of one connection that are open at once; a client keeps further ones back. */
+export const GRPC_CONNECTION_CALLS_MAX = 1024
+/** In what time a request has to come to its end, milliseconds. */
+export const GRPC_RECEIVE_MS_MAX = 30_000
+/** How often a connection is asked whether its other end lives, and how long it may take to say so, milliseconds. */
+export const GRPC_PING_INTERVAL_MS = 30_000
+export const GRPC_PING_ANSWER_MS_MAX = 20_000
+/** Age at which a connection is told to go elsewhere, give or take a tenth, milliseconds: clients spread anew. */
+export const GRPC_CONNECTION_MS_MAX = 3_600_000
+/** How long the calls on it may then go on, milliseconds. */
+export const GRPC_CONNECTION_GRACE_MS = 300_000
+/** How long a drain waits for calls that do not end, milliseconds. */
+export const GRPC_DRAIN_MS_MAX = 8_000
 // --- Taps ---------------------------------------------------------------------------------------------
 
 /** Taps that one listener serves at once: each of them is matched against the events of all listeners. Past it: 429. */

@@ -107,7 +107,7 @@ test('the processor can be started several times over', () => {
 test('all ports are published on loopback, each once', () => {
   const ports = Object.values(compose().services).flatMap((service) => service.ports ?? [])
   const published = ports.map((port) => /^127\.0\.0\.1:(\d+):\d+$/.exec(port)?.[1] ?? assert.fail(port))
-  assert.deepEqual(published.map(Number).sort(), [4222, 7070, 7072, 7080, 8222, 9092])
+  assert.deepEqual(published.map(Number).sort(), [4222, 7070, 7071, 7072, 7080, 8222, 9092])
 })
 
 test('whoever waits for another waits for its health, and volumes that are used are there', () => {

@@ -10,6 +10,7 @@ const layers = [
   ['index'],
   ['cli'],
   ['client', 'daemon'],
+  ['grpc'],
   ['ingest', 'processor', 'api'],
   ['results'],
   ['log'],
@@ -30,7 +31,7 @@ function placeOf(file: string): string {
   return relative(src, file).split('/')[0].replace(/\.ts$/, '')
 }
 
-test('imports point one way: cli -> daemon -> ingest, processor, api -> results -> log -> the ground', () => {
+test('imports point one way: cli -> daemon -> grpc -> ingest, processor, api -> results -> log -> the ground', () => {
   const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
   assert.ok(files.length > 30)
   for (const name of files) {

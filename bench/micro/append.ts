@@ -25,6 +25,7 @@ export async function append(): Promise<Case[]> {
     dataDir,
     http: { maxBody: 4 * 1024 * 1024 },
     cluster: { listeners: 1 },
+    grpc: 'none',
     log: { kind: 'embedded', partitions: 1, retention: { maxBytes: LOG_BYTES, maxAge: 3_600_000 } },
   } as Config
   const writer = await openLocalWriter(config, 0)

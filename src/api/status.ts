@@ -10,7 +10,7 @@ export interface LogStatus {
 }
 
 /** Segments and events that one log lacks. */
-interface Lacking {
+export interface Lacking {
   segments: number
   events: number
 }

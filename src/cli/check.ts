@@ -70,10 +70,11 @@ function withoutSecrets(config: Config): Config {
 
 /** The configuration with all defaults filled in, as YAML that could be a file of its own. */
 function effective(config: Config): string {
-  const { http, admin, pool, log, ledger, measures } = config
+  const { http, grpc, admin, pool, log, ledger, measures } = config
   const readable = {
     ...config,
     http: { ...http, listen: formatListen(http.listen), maxBody: formatSize(http.maxBody) },
+    grpc: grpc === 'none' ? grpc : { ...grpc, listen: formatListen(grpc.listen) },
     admin: { listen: formatListen(admin.listen) },
     pool: { ...pool, heap: formatSize(pool.heap) },
     log: {

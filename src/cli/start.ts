@@ -18,7 +18,7 @@ export const start: Command = {
     },
     roles: {
       value: 'ROLES',
-      help: `run only these, with commas between: ${roleNames.join(', ')} (default: ingest,processor)`,
+      help: `run only these, with commas between: ${roleNames.join(', ')} (default: all)`,
     },
     set: { value: 'KEY=VALUE', repeatable: true, help: 'set one key, such as log.kind=memory' },
   },
@@ -49,8 +49,5 @@ function rolesOf(text: string | undefined): Roles | undefined {
     }
     return role
   })
-  if (roles.includes('ingest') && roles.includes('gateway')) {
-    throw new UsageError('--roles: ingest and gateway are on the same port (http.listen): start two daemons')
-  }
   return [...new Set(roles)]
 }

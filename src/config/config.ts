@@ -79,6 +79,8 @@ export interface KafkaConfig {
 export interface Config {
   dataDir: string
   http: { listen: Listen; maxBody: number; tls?: { cert: string; key: string } }
+  /** `none` was written out: there is no gRPC gateway. `tls`: that of http where it is left out. */
+  grpc: 'none' | { listen: Listen; tls?: { cert: string; key: string } }
   admin: { listen: Listen }
   cluster: { listeners: number; processors: number }
   /** `heap`: bytes of JavaScript objects that a thread may have where handlers run in it. */

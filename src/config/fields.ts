@@ -33,6 +33,13 @@ export function section<T extends Shape>(shape: T) {
   return schema
 }
 
+/** A word in place of a section, or the section. */
+export function sectionOr<const W extends string, T extends Shape>(word: W, shape: T) {
+  const schema = wordOr(word, map(shape)).prefault({} as never)
+  shapes.set(schema, shape)
+  return schema
+}
+
 export function unknownKey(name: string, names: readonly string[]): string {
   return `there is no such key${didYouMean(name, names) || `: one of ${names.join(', ')}`}`
 }
@@ -114,14 +121,6 @@ export function choice<const T extends string>(words: readonly T[]) {
     const near = typeof value === 'string' ? didYouMean(value, words) : ''
     throw new RangeError(`must be one of ${words.join(', ')}, not ${kindOf(value)}${near}`)
   })
-}
-
-/** A key that is promised for a later version. Nothing is accepted in silence; an empty list asks for nothing. */
-export function later() {
-  return parsed((value): undefined => {
-    if (value === undefined || (Array.isArray(value) && value.length === 0)) return undefined
-    throw new RangeError('is known but not available in this version: leave it out')
-  }).optional()
 }
 
 /** A word in place of a map, or the map. */

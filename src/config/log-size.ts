@@ -33,12 +33,18 @@ export function leastBytes(segmentBytes: number, writers: number): number {
   return chunksMin(writers) * chunkBytesMin(segmentBytes)
 }
 
-/** Half of a broker's budget is for what waits to be processed; each listener has its share of each partition's. */
-export function backlogBytesMax({ log, cluster }: Pick<Config, 'log' | 'cluster'>): number {
-  return Math.floor(log.retention.maxBytes / 2 / (log.partitions * cluster.listeners))
+/** Half of a broker's budget is for what waits to be processed; each writer has its share of each partition's. */
+export function backlogBytesMax(config: Pick<Config, 'log' | 'cluster' | 'grpc'>): number {
+  const { retention, partitions } = config.log
+  return Math.floor(retention.maxBytes / 2 / (partitions * writersOf(config)))
 }
 
-/** The smallest budget of a broker's log, for each partition: a listener's share takes two of the largest segments. */
-export function leastBrokerBytes(segmentBytes: number, listeners: number): number {
-  return 2 * 2 * segmentBytes * listeners
+/** The smallest budget of a broker's log, for each partition: a writer's share takes two of the largest segments. */
+export function leastBrokerBytes(segmentBytes: number, writers: number): number {
+  return 2 * 2 * segmentBytes * writers
+}
+
+/** Processes that write: the listeners, and the gateway where there is gRPC. */
+export function writersOf({ cluster, grpc }: Pick<Config, 'cluster' | 'grpc'>): number {
+  return grpc === 'none' ? cluster.listeners : cluster.listeners + 1
 }

@@ -20,12 +20,12 @@ import {
   count,
   countOrAuto,
   duration,
-  later,
   list,
   map,
   parsed,
   readableFile,
   section,
+  sectionOr,
   size,
   text,
   wordOr,
@@ -91,7 +91,10 @@ const shape = {
     ).prefault(BODY_BYTES_MAX),
     tls: tls.optional(),
   }),
-  grpc: later(),
+  grpc: sectionOr('none', {
+    listen: parsed(parseListen).prefault('127.0.0.1:7071'),
+    tls: tls.optional(),
+  }),
   admin: listen('127.0.0.1:7072'),
   cluster: section({
     listeners: countOrAuto('a whole number of listeners', LISTENERS_MAX, cores).prefault('auto'),
@@ -127,6 +130,7 @@ const shape = {
 /** What the keys have to do with each other. Parts that are wrong by themselves are not known here. */
 interface Loose {
   http?: { listen?: unknown; maxBody?: unknown }
+  grpc?: unknown
   admin?: { listen?: unknown }
   log?: { kind?: unknown; partitions?: unknown; jetstream?: unknown; retention?: { maxBytes?: unknown } }
   cluster?: { listeners?: unknown; processors?: unknown }
@@ -142,10 +146,10 @@ export const schema = together(section(shape))
 export { shape }
 
 /** The smallest `log.retention.maxBytes` for each partition: for the memory log, one segment. */
-export function leastRetentionBytes(kind: Config['log']['kind'], maxBody: number, listeners: number): number {
+export function leastRetentionBytes(kind: Config['log']['kind'], maxBody: number, writers: number): number {
   const segment = segmentBytesMax(maxBody)
   if (kind === 'memory') return segment
-  return kind === 'embedded' ? leastBytes(segment, listeners) : leastBrokerBytes(segment, listeners)
+  return kind === 'embedded' ? leastBytes(segment, writers) : leastBrokerBytes(segment, writers)
 }
 
 function together<T extends z.ZodType>(schema: T) {
@@ -157,11 +161,16 @@ function together<T extends z.ZodType>(schema: T) {
     })
   return schema.check(
     claim(['http', 'listen'], (config) => openToOthers(config, config.http?.listen)),
+    claim(['grpc', 'listen'], (config) => openToOthers(config, grpcListen(config))),
     claim(['admin', 'listen'], (config) => openToOthers(config, config.admin?.listen)),
-    claim(['admin', 'listen'], ({ http, admin }) => {
-      if (!isListen(http?.listen) || !isListen(admin?.listen) || http.listen.port === 0) return undefined
-      const same = formatListen(http.listen) === formatListen(admin.listen)
-      return same ? 'is the same as http.listen: each needs a port of its own' : undefined
+    claim(['grpc', 'listen'], (config) => {
+      return samePort(grpcListen(config), 'http.listen', config.http?.listen)
+    }),
+    claim(['admin', 'listen'], (config) => {
+      return (
+        samePort(config.admin?.listen, 'http.listen', config.http?.listen) ??
+        samePort(config.admin?.listen, 'grpc.listen', grpcListen(config))
+      )
     }),
     claim(['log', 'jetstream'], ({ log }) => credentialsProblem(log?.jetstream ?? {})),
     claim(['cluster', 'processors'], ({ log, cluster }) => {
@@ -169,14 +178,15 @@ function together<T extends z.ZodType>(schema: T) {
       if (cluster.processors <= log.partitions) return undefined
       return `${cluster.processors} processors have ${log.partitions} partitions to share: set log.partitions to ${cluster.processors} or more`
     }),
-    claim(['log', 'retention', 'maxBytes'], ({ http, log, cluster }) => {
+    claim(['log', 'retention', 'maxBytes'], ({ http, grpc, log, cluster }) => {
       const kind = log?.kind
       const maxBytes = log?.retention?.maxBytes
       if (typeof maxBytes !== 'number' || typeof http?.maxBody !== 'number') return undefined
       if (!kinds.some((known) => known === kind)) return undefined
       const listeners = typeof cluster?.listeners === 'number' ? cluster.listeners : 1
+      const writers = grpc === 'none' ? listeners : listeners + 1
       const partitions = typeof log?.partitions === 'number' ? log.partitions : 1
-      const least = partitions * leastRetentionBytes(kind as LogKind, http.maxBody, listeners)
+      const least = partitions * leastRetentionBytes(kind as LogKind, http.maxBody, writers)
       if (maxBytes >= least) return undefined
       const mebibytes = Math.ceil(least / 2 ** 20)
       const why = `with bodies of up to ${formatSize(http.maxBody)} (http.maxBody)`
@@ -188,6 +198,16 @@ function together<T extends z.ZodType>(schema: T) {
 function openToOthers(config: Loose, address: unknown): string | undefined {
   if (!isListen(address) || isLoopback(address.host) || config.auth !== undefined) return undefined
   return `${formatListen(address)} can be reached from other machines: configure auth.keys, or write auth: none`
+}
+
+function samePort(address: unknown, name: string, other: unknown): string | undefined {
+  if (!isListen(address) || !isListen(other) || other.port === 0) return undefined
+  const same = formatListen(address) === formatListen(other)
+  return same ? `is the same as ${name}: each needs a port of its own` : undefined
+}
+
+function grpcListen({ grpc }: Loose): unknown {
+  return typeof grpc === 'object' && grpc !== null && 'listen' in grpc ? grpc.listen : undefined
 }
 
 function isListen(value: unknown): value is Listen {

@@ -1,21 +1,86 @@
-// The role that only answers: queries and status, from the results stores. It opens no log.
+// The gRPC door: publishing through lanes of its own, queries and status. In a daemon without listeners it has the data
+// port too, for queries over HTTP.
 
-import { declaredDurability } from '../log/open.ts'
-import { DataPort } from './http.ts'
-import type { Role, RoleParts } from './role.ts'
+import { setTimeout } from 'node:timers/promises'
+import { Auth } from '../auth.ts'
+import { Admission } from '../ingest/admission.ts'
+import { openIntake } from '../ingest/intake.ts'
+import { BROKER_START_MS_MAX } from '../limits.ts'
+import { declaredDurability, openWriters } from '../log/open.ts'
+import { Query } from '../results/query.ts'
+import { openStores, type Stores } from '../results/stores.ts'
+import { brokerLines } from './broker-lines.ts'
+import { DataPort, daemonStatus, refusalLog } from './http.ts'
+import { openedStores } from './processor.ts'
+import { FinalError, type Role, type RoleParts } from './role.ts'
 
 export async function gateway(parts: RoleParts): Promise<Role> {
-  const port = await DataPort.open(parts)
-  const { kind } = parts.config.log
-  await port.listen({ kind, durability: declaredDurability(kind) }, { publish: false })
+  const { config } = parts
+  const http = parts.http ? await DataPort.open(parts) : undefined
+  const stores = http?.stores ?? (await openStores(config.dataDir, config.log.partitions, openedStores))
+  const { kind } = config.log
+  await http?.listen({ kind, durability: declaredDurability(kind) }, { publish: false })
+  const grpc = await openGrpc(parts, stores)
   return {
+    report: () => grpc?.report() ?? { lanes: [], away: {}, missing: undefined },
     async drain(leisure) {
       if (leisure !== undefined) {
-        await port.leave(leisure)
-        await port.unused(() => 0, leisure)
+        await http?.leave(leisure)
+        await http?.unused(() => 0, leisure)
       }
-      port.stopListening()
-      await port.close()
+      http?.stopListening()
+      await grpc?.drain()
+      await (http ?? stores).close()
+    },
+  }
+}
+
+async function openGrpc(
+  parts: RoleParts,
+  stores: Stores,
+): Promise<Required<Pick<Role, 'drain' | 'report'>> | undefined> {
+  const { config, logger } = parts
+  if (config.grpc === 'none') return undefined
+  const { openServer } = await import('../grpc/server.ts') // other processes do without the library
+  const { listen, tls = config.http.tls } = config.grpc
+  const writers = await openWriters(config, {
+    ...brokerLines(logger),
+    committed: (partition, writer) => stores.writer(partition, writer)?.sequence ?? 0,
+  })
+  const { lanes } = writers
+  const intake = openIntake(lanes, parts.taps.source)
+  const { kind, durability } = lanes[0]
+  let draining = false
+  const server = await openServer({
+    listen,
+    ...(tls === undefined ? {} : { tls }),
+    maxBody: config.http.maxBody,
+    auth: new Auth(config.auth, 1), // there is one gateway: a key may send here what it may send over HTTP
+    refused: refusalLog(logger),
+    draining: () => draining,
+    intake,
+    admission: new Admission(),
+    durability,
+    query: new Query(stores),
+    taps: parts.taps,
+    status: () => daemonStatus(parts, stores, { kind, durability }),
+  }).catch((error: Error) => {
+    throw new FinalError(`cannot listen on ${listen.host}:${listen.port} (grpc.listen): ${error.message}`)
+  })
+  // Without its broker it answers, too: queries, and UNAVAILABLE.
+  await Promise.race([writers.reached, setTimeout(BROKER_START_MS_MAX, undefined, { ref: false })])
+  writers.reached.catch(parts.failed)
+  return {
+    report: () => ({
+      lanes: lanes.map((lane) => ({ writer: lane.writer, written: lane.written() })),
+      away: writers.away(),
+      missing: writers.missing(),
+    }),
+    async drain() {
+      draining = true
+      await server.drain()
+      await intake.drained()
+      await writers.close()
     },
   }
 }

@@ -71,7 +71,7 @@ export class DataPort {
 
   /** Mounts the queries behind what the role has mounted, and listens. `publish`: this port takes events. */
   async listen(log: LogStatus, { publish }: { publish: boolean }): Promise<void> {
-    const { conversation, config } = this.#parts
+    const { config } = this.#parts
     const routes: RouteParts = {
       auth: this.auth,
       refused: this.refused,
@@ -80,9 +80,9 @@ export class DataPort {
       query: new Query(this.stores),
       results: new Results(this.stores),
       letters: new Letters(this.stores, (order) =>
-        conversation.ask('letters', DEAD_LETTERS_MS_MAX + LETTERS_PATIENCE_MS, order),
+        this.#parts.conversation.ask('letters', DEAD_LETTERS_MS_MAX + LETTERS_PATIENCE_MS, order),
       ),
-      status: async () => status(this.stores, await conversation.ask('daemon', STATUS_TIMEOUT_MS), log),
+      status: () => daemonStatus(this.#parts, this.stores, log),
     }
     this.#tails = new Tails(routes, this.#parts.taps)
     this.#tails.mount(this.app)
@@ -149,6 +149,10 @@ function secureApp(
   }
 }
 
+export async function daemonStatus({ conversation }: RoleParts, stores: Stores, log: LogStatus) {
+  return status(stores, await conversation.ask('daemon', STATUS_TIMEOUT_MS), log)
+}
+
 async function loadServer() {
   try {
     return (await import('uWebSockets.js')).default
@@ -174,7 +178,7 @@ function listen(app: TemplatedApp, config: Config): Promise<us_listen_socket> {
 }
 
 /** A line for each refused request, at a bounded rate. Never an event's data. */
-function refusalLog(logger: Logger): (problem: Problem, correlationId: string) => void {
+export function refusalLog(logger: Logger): (problem: Problem, correlationId: string) => void {
   const rate = new LineRate(REFUSALS_LOGGED_PER_SECOND)
   return (problem, correlationId) => {
     const withheld = rate.next(Date.now())

@@ -12,7 +12,7 @@ import type { Receipt } from './reload.ts'
 
 export type RoleName = 'listener' | 'processor' | 'gateway'
 
-/** What a listener says of itself. */
+/** What a listener or a gateway says of itself. */
 export interface ListenerReport {
   /** One for each partition. */
   lanes: { writer: string; written: Written }[]
@@ -29,7 +29,7 @@ export interface DaemonReport {
 }
 
 export interface Questions {
-  /** Asked of listeners. */
+  /** Asked of listeners and gateways. */
   report: ListenerReport
   /** Asked of the primary. */
   daemon: DaemonReport
@@ -45,7 +45,7 @@ export type Question = keyof Questions
 export type Message =
   /** A worker listens now: what was sent before would be lost. */
   | { type: 'hello' }
-  | { type: 'start'; role: RoleName; config: Config }
+  | { type: 'start'; role: RoleName; config: Config; http: boolean }
   | { type: 'ready' }
   /** A worker cannot go on. `exitCode`: starting it again would not help, and the daemon ends with it. */
   | { type: 'failed'; reason: string; exitCode?: number }

@@ -6,15 +6,15 @@ import type { Listen } from '../config/config.ts'
 
 const RETRY_MS = 50
 
-/** The address with its port settled: a free one where port 0 was asked for. Waits a little for a former owner. */
-export async function freePort(listen: Listen, patienceMs: number): Promise<Listen> {
+/** The address of a setting with its port settled: a free one where port 0 was asked for. Waits a little for a former owner. */
+export async function freePort(listen: Listen, patienceMs: number, setting: string): Promise<Listen> {
   const deadline = Date.now() + patienceMs
   for (;;) {
     const port = await tryBind(listen)
     if (port !== undefined) return { host: listen.host, port }
     if (Date.now() > deadline) {
       throw new Error(
-        `${listen.host}:${listen.port} is in use by another process; stop it or set another http.listen`,
+        `${listen.host}:${listen.port} is in use by another process; stop it or set another ${setting}`,
       )
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS))

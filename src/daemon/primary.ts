@@ -73,7 +73,7 @@ class Primary {
     this.#config = config
     this.#load = load
     this.#file = file
-    this.#roles = roles ?? ['ingest', 'processor']
+    this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
   }
@@ -108,8 +108,12 @@ class Primary {
   async #serve(admin: Listen, ended: Promise<Why>): Promise<number> {
     const logger = this.#logger
     if (this.#serves) {
-      const http = await freePort(this.#config.http.listen, PATIENCE_MS)
+      const http = await freePort(this.#config.http.listen, PATIENCE_MS, 'http.listen')
       this.#config = { ...this.#config, http: { ...this.#config.http, listen: http } }
+    }
+    if (this.#grpc !== undefined) {
+      const listen = await freePort(this.#grpc.listen, PATIENCE_MS, 'grpc.listen')
+      this.#config = { ...this.#config, grpc: { ...this.#grpc, listen } }
     }
     const started = this.#startSlots().then(() => {
       this.#announce(admin)
@@ -129,6 +133,12 @@ class Primary {
     return this.#roles.some((role) => role !== 'processor')
   }
 
+  /** What the gateway serves beside queries over HTTP; undefined where there is none. */
+  get #grpc(): Exclude<Config['grpc'], 'none'> | undefined {
+    const { grpc } = this.#config
+    return grpc === 'none' || !this.#roles.includes('gateway') ? undefined : grpc
+  }
+
   /** The processor first: it makes the store that the listeners read. */
   async #startSlots(): Promise<void> {
     const { listeners, processors } = this.#config.cluster
@@ -141,7 +151,7 @@ class Primary {
       if (this.#draining) return
     }
     if (has('ingest')) for (let i = 0; i < (this.#profiled ? 1 : listeners); i++) this.#addSlot('listener')
-    if (has('gateway')) this.#addSlot('gateway')
+    if (has('gateway') && (this.#grpc !== undefined || !has('ingest'))) this.#addSlot('gateway')
     await Promise.all(this.#slots.map((slot) => slot.untilReady()))
   }
 
@@ -149,6 +159,7 @@ class Primary {
     const slot = new Slot({
       role,
       config: this.#config,
+      http: !this.#roles.includes('ingest'),
       logger: this.#logger,
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
@@ -173,6 +184,7 @@ class Primary {
     this.#logger.info(
       {
         http: this.#serves ? `${http.tls ? 'https' : 'http'}://${address(http.listen)}` : undefined,
+        grpc: this.#grpc && address(this.#grpc.listen),
         admin: `http://${address(admin)}`,
         log: log.kind,
         dataDir,
@@ -200,7 +212,7 @@ class Primary {
     const answers: Promise<ListenerReport | undefined>[] = []
     for (const { role, child, children, ready, restarts } of this.#slots) {
       if (child !== undefined) roles.push({ role, pid: child.pid, ready, restarts })
-      if (role !== 'listener' || !ready) continue
+      if (role === 'processor' || !ready) continue
       for (const one of children) {
         const report = this.#conversations.get(one)?.ask('report', REPORT_TIMEOUT_MS)
         answers.push(Promise.resolve(report).catch(() => undefined)) // stalled: the others are told of
@@ -249,7 +261,7 @@ class Primary {
   async #apply(asked: Config, receipt: Receipt): Promise<Receipt['outcome']> {
     const { changed, needsRestart } = receipt
     const former = this.#config
-    const config = { ...asked, http: { ...asked.http, listen: former.http.listen } }
+    const config = { ...asked, http: { ...asked.http, listen: former.http.listen }, grpc: former.grpc }
     this.#logger.info({ changed, needsRestart }, 'SIGHUP: the workers are replaced one by one')
     const failure = await roll(this.#slots, former, config, ({ role }, pid) => {
       receipt.restarted.push({ role, pid })

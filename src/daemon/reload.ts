@@ -42,6 +42,7 @@ export interface Receipt {
  */
 const fixed: Record<string, (config: Config) => unknown> = {
   dataDir: ({ dataDir }) => dataDir,
+  grpc: ({ grpc }) => (grpc === 'none' ? grpc : { ...grpc, listen: formatListen(grpc.listen) }),
   'http.listen': ({ http }) => formatListen(http.listen),
   'admin.listen': ({ admin }) => formatListen(admin.listen),
   'cluster.listeners': ({ cluster }) => cluster.listeners,
@@ -67,12 +68,11 @@ export interface Read {
  */
 export async function readAgain(load: Load, running: Config): Promise<Read> {
   const asked = await load()
-  const needsRestart = Object.keys(fixed).filter((key) => fixed[key](asked) !== fixed[key](running))
+  const text = (key: string, of: Config) => JSON.stringify(fixed[key](of))
+  const needsRestart = Object.keys(fixed).filter((key) => text(key, asked) !== text(key, running))
   // Checked together with what stays: a port that stays open to others needs the keys that it has.
   const config =
-    needsRestart.length === 0
-      ? asked
-      : await load(needsRestart.map((key) => `${key}=${JSON.stringify(fixed[key](running))}`))
+    needsRestart.length === 0 ? asked : await load(needsRestart.map((key) => `${key}=${text(key, running)}`))
   return { config, changed: differences(running, config), needsRestart }
 }
 

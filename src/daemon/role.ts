@@ -11,6 +11,8 @@ export interface RoleParts {
   logger: Logger
   /** All roles run in this one process, so that a profiler sees them. */
   profiled: boolean
+  /** A gateway has the data port too: no listener of this daemon does. */
+  http: boolean
   /** To ask the primary. */
   conversation: Conversation
   /** Live taps: what this process shows, and who reads here. */
@@ -25,7 +27,7 @@ export interface Role {
    * successor serves already: until it is aborted, there is time to turn no client away.
    */
   drain(leisure?: AbortSignal): Promise<void>
-  /** What a listener answers when the primary asks. */
+  /** What a listener or a gateway answers when the primary asks. */
   report?(): Questions['report']
   /** What a processor does to the letters in its partitions. */
   letters?(order: Order): Promise<Outcome[]>

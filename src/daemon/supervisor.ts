@@ -40,6 +40,8 @@ export interface SlotParts {
   role: RoleName
   /** With which the first child is started. */
   config: Config
+  /** No listener of this daemon has the data port: a gateway opens it. */
+  http: boolean
   logger: Logger
   spawn(role: RoleName): Child
   /** Called with each new child, before it has said anything. */
@@ -55,6 +57,7 @@ export type Replaced = { pid: number } | { failed: string } | 'interrupted'
 class Run {
   readonly child: Child
   readonly config: Config
+  readonly http: boolean
   #begin = false
   #heard = false
   ready = false
@@ -63,13 +66,14 @@ class Run {
   /** How it ended. */
   over: { code: number | null; signal: string | null } | undefined
 
-  constructor(child: Child, config: Config, role: RoleName, changed: () => void) {
+  constructor(child: Child, config: Config, http: boolean, role: RoleName, changed: () => void) {
     this.child = child
     this.config = config
+    this.http = http
     child.link.onMessage((message) => {
       if (message.type === 'hello') {
         this.#heard = true
-        if (this.#begin) child.link.send({ type: 'start', role, config })
+        if (this.#begin) child.link.send({ type: 'start', role, config, http })
       } else if (message.type === 'ready') {
         this.ready = true
         this.readyAt = Date.now()
@@ -91,7 +95,8 @@ class Run {
 
   /** Has it take its role, now or as soon as it listens. */
   begin(role: RoleName): void {
-    if (this.#heard) this.child.link.send({ type: 'start', role, config: this.config })
+    const { config, http } = this
+    if (this.#heard) this.child.link.send({ type: 'start', role, config, http })
     this.#begin = true
   }
 
@@ -188,7 +193,7 @@ export class Slot {
 
   #spawn(config: Config): Run {
     const child = this.#parts.spawn(this.role)
-    const run = new Run(child, config, this.role, () => {
+    const run = new Run(child, config, this.#parts.http, this.role, () => {
       if (run.over !== undefined) this.#ended(run)
       this.#notify()
     })

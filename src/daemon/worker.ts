@@ -65,13 +65,14 @@ export class RoleRunner {
     this.#link.send(exitCode === undefined ? failed : { ...failed, exitCode }, () => this.#end(1))
   }
 
-  async #start({ role, config }: Extract<Message, { type: 'start' }>): Promise<void> {
+  async #start({ role, config, http }: Extract<Message, { type: 'start' }>): Promise<void> {
     const logger = createLogger(role, config.logging.level)
     this.#logger = logger
     const parts: RoleParts = {
       config,
       logger,
       profiled: this.#profiled,
+      http,
       conversation: this.#conversation,
       taps: this.#taps,
       failed: (error) => this.fail(error),

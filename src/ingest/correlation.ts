@@ -16,7 +16,7 @@ export function makeCorrelationId(): string {
  * What the client sent: `x-correlation-id`, or the trace id of a W3C `traceparent`
  * (https://www.w3.org/TR/trace-context/, version 00). Empty when there is neither, or not in visible ASCII.
  */
-export function correlationIdOf(req: HttpRequest): string {
+export function correlationIdOf(req: Pick<HttpRequest, 'getHeader'>): string {
   const own = req.getHeader('x-correlation-id')
   if (own !== '') return isVisibleAscii(own, CORRELATION_BYTES_MAX) ? own : ''
   const parent = req.getHeader('traceparent')

@@ -4,7 +4,7 @@ import { watch } from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { backlogBytesMax, segmentBytesMax } from '../config/log-size.ts'
+import { backlogBytesMax, segmentBytesMax, writersOf } from '../config/log-size.ts'
 import type { BrokerHooks, BrokerReader, Publisher } from './broker.ts'
 import { BrokerWriter, type Publishing } from './broker-writer.ts'
 import { ComingPublisher, ComingReader } from './dual/coming.ts'
@@ -237,8 +237,9 @@ export async function openLocalReader(
   })
 }
 
-function size({ log, http, cluster }: Config) {
-  return sizeOf(log.retention.maxBytes / log.partitions, segmentBytesMax(http.maxBody), cluster.listeners)
+function size(config: Config) {
+  const { log, http } = config
+  return sizeOf(log.retention.maxBytes / log.partitions, segmentBytesMax(http.maxBody), writersOf(config))
 }
 
 /** Where a partition's files and sockets are; made if it is not there. */

@@ -37,6 +37,7 @@ function problemsOf(given: Given): string[] {
 const byDefault = {
   dataDir: './data',
   http: { listen: { host: '127.0.0.1', port: 7070 }, maxBody: 4 * 2 ** 20 },
+  grpc: { listen: { host: '127.0.0.1', port: 7071 } },
   admin: { listen: { host: '127.0.0.1', port: 7072 } },
   cluster: { listeners: availableParallelism(), processors: 1 },
   pool: { threads: Math.max(1, Math.floor(availableParallelism() / 2)), heap: 512 * 2 ** 20 },
@@ -67,6 +68,7 @@ test('a whole configuration is read as it is meant', () => {
   const yaml = `
 dataDir: /var/lib/millrace
 http: { listen: "[::]:80", maxBody: 1MB }
+grpc: none
 admin: { listen: localhost:0 }
 cluster: { listeners: 3, processors: 2 }
 pool: { threads: auto }
@@ -96,6 +98,7 @@ auth: { keys: [ { name: app, sha256: ${sha256.toUpperCase()}, scopes: [publish, 
   assert.deepEqual(load({ yaml }), {
     dataDir: '/var/lib/millrace',
     http: { listen: { host: '::', port: 80 }, maxBody: 1_000_000 },
+    grpc: 'none',
     admin: { listen: { host: 'localhost', port: 0 } },
     cluster: { listeners: 3, processors: 2 },
     pool: { threads: Math.max(1, Math.floor(availableParallelism() / 2)), heap: 512 * 2 ** 20 },
@@ -251,7 +254,7 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
     'a log too small for its bodies',
     { yaml: 'log:\n  retention:\n    maxBytes: 16MiB\n' },
     [
-      'm.yaml:3:15: log.retention.maxBytes: 16MiB is too small for a log of kind embedded: at least 115MiB with bodies of up to 4MiB (http.maxBody)',
+      'm.yaml:3:15: log.retention.maxBytes: 16MiB is too small for a log of kind embedded: at least 144MiB with bodies of up to 4MiB (http.maxBody)',
     ],
   ],
   [
@@ -263,14 +266,11 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
     ],
   ],
   [
-    'parts that are promised for later',
+    'handlers that are no list of paths',
     {
-      yaml: 'grpc: { listen: 127.0.0.1:7071 }\nhandlers: [a.mjs, 5, b.mjs, a.mjs]\n',
+      yaml: 'handlers: [a.mjs, 5, b.mjs, a.mjs]\n',
     },
-    [
-      'm.yaml:1:7: grpc: is known but not available in this version: leave it out',
-      'm.yaml:2:19: handlers[1]: must be text: put 5 in quotes',
-    ],
+    ['m.yaml:1:19: handlers[1]: must be text: put 5 in quotes'],
   ],
   [
     'brokers that cannot be reached or be let into',
@@ -350,6 +350,26 @@ const wrong: [claim: string, given: Given, problems: string[]][] = [
       '--set http.listen=:70: http.listen: ":70" has no host: write 0.0.0.0 for all addresses',
       '--set admin.listen=1.2.3.400:70: admin.listen: "1.2.3.400:70": "1.2.3.400" is not a host name or an IP address',
     ],
+  ],
+  [
+    'one port for gRPC and something else',
+    { yaml: 'grpc: { listen: 127.0.0.1:7070 }', sets: ['admin.listen=127.0.0.1:7070'] },
+    [
+      'm.yaml:1:17: grpc.listen: is the same as http.listen: each needs a port of its own',
+      '--set admin.listen=127.0.0.1:7070: admin.listen: is the same as http.listen: each needs a port of its own',
+    ],
+  ],
+  [
+    'gRPC that others reach without keys',
+    { yaml: 'grpc: { listen: 0.0.0.0:7071 }' },
+    [
+      'm.yaml:1:17: grpc.listen: 0.0.0.0:7071 can be reached from other machines: configure auth.keys, or write auth: none',
+    ],
+  ],
+  [
+    'a word for gRPC that is not known',
+    { yaml: 'grpc: off' },
+    ['m.yaml:1:7: grpc: must be none, or a map, not the text "off"'],
   ],
   [
     'one port for two things',

@@ -46,7 +46,7 @@ async function shares(port: number, servers: Server[]): Promise<number[]> {
 }
 
 test('who leaves yields new connections to the one that joined last, until they are shared again', async (t) => {
-  const { port } = await freePort({ host: '127.0.0.1', port: 0 }, 0)
+  const { port } = await freePort({ host: '127.0.0.1', port: 0 }, 0, 'http.listen')
   const servers = [1, 2, 3].map(() => new Server(t, port))
   const spread = await shares(port, servers)
   assert.ok(
@@ -71,7 +71,7 @@ test('who leaves yields new connections to the one that joined last, until they 
 })
 
 test('where nobody listens, nothing is yielded', async () => {
-  const { port } = await freePort({ host: '127.0.0.1', port: 0 }, 0)
+  const { port } = await freePort({ host: '127.0.0.1', port: 0 }, 0, 'http.listen')
   assert.equal(yieldConnections(port), false)
   shareConnections(port)
 })

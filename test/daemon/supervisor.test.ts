@@ -37,6 +37,7 @@ function slot(t: TestContext, role: 'processor' | 'listener' = 'processor') {
   const made = new Slot({
     role,
     config: {} as Config,
+    http: false,
     logger: pino({ level: 'silent' }),
     spawn: () => {
       const child = new FakeChild()

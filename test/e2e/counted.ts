@@ -15,7 +15,7 @@ export interface Acknowledged {
 /** Kills a process of this role, or all, and waits until it is gone; a primary is started again. */
 export async function killRole(
   daemon: Daemon,
-  victim: 'listener' | 'processor' | 'primary' | 'all',
+  victim: 'listener' | 'gateway' | 'processor' | 'primary' | 'all',
   pick: Random['pick'],
 ): Promise<void> {
   if (victim === 'all') {

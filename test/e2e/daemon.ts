@@ -55,6 +55,8 @@ export class Daemon {
   #watchers: (() => void)[] = []
   http = ''
   admin = ''
+  /** `host:port`, where the configuration has a gateway; kept through restarts. */
+  grpc = ''
   /** The test is over: clients need not try any longer. */
   ended = false
   /** Kept through restarts, so that clients find the daemon again. */
@@ -101,6 +103,7 @@ export class Daemon {
     this.#spawn()
     const ready = await this.line((line) => line.msg === 'ready' && line.role === 'primary', from)
     this.admin = String(ready.admin)
+    if (ready.grpc !== undefined) this.grpc = String(ready.grpc)
     if (ready.http === undefined) return // a daemon of processors
     this.http = String(ready.http)
     this.#port = Number(new URL(this.http).port)
@@ -112,12 +115,14 @@ export class Daemon {
       {
         dataDir: this.dataDir,
         http: { listen: `127.0.0.1:${this.#port}` },
+        grpc: 'none', // a process less, where it is not what is tested
         admin: { listen: '127.0.0.1:0' },
         cluster: { listeners: 2 },
         log: { retention: { maxBytes: '256MiB' } },
       },
       config ?? {},
     )
+    if (this.grpc !== '') settings.grpc = { ...(settings.grpc as Settings), listen: this.grpc }
     // One key of a section each: a file may say the others.
     const leaves = Object.entries(settings).flatMap(([key, value]): [string, unknown][] =>
       isMap(value)

@@ -31,6 +31,7 @@ export async function folder(kind: 'embedded' | 'memory', maxBytes = MAX_BYTES):
     dataDir,
     http: { maxBody: MAX_BODY },
     cluster: { listeners: 2 },
+    grpc: 'none',
     log: { kind, partitions: 1, retention: { maxBytes, maxAge: MAX_AGE_MS } },
   } as Config
   const writers: LogWriter[] = []

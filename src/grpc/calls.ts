@@ -1,0 +1,170 @@
+// Every call before a message of it is read: who makes it, may they, and is there room. What is refused here has cost
+// no memory; what passes holds at most one message of the largest size that is not whole yet.
+
+import {
+  Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServerListener,
+  status,
+} from '@grpc/grpc-js'
+import type { Auth, Caller, Scope } from '../auth.ts'
+import { Problem } from '../errors.ts'
+import { correlationIdOf, makeCorrelationId } from '../ingest/correlation.ts'
+import { sequenceOf } from '../ingest/publish.ts'
+import * as limits from '../limits.ts'
+import { asProblem, headerText, refusal } from './problem.ts'
+
+/** What its metadata says of a call. */
+export interface Call {
+  caller: Caller | undefined
+  /** Empty for none. */
+  producer: string
+  /** Of the only frame, or of a stream's first one. */
+  sequence: number
+  /** What the client sent, or empty: only this is carried through the log. */
+  correlation: string
+  /** What the client is told. */
+  correlationId: string
+}
+
+/** Calls of one sort, which share a bound. */
+interface Sort {
+  what: string
+  scope?: Scope
+  most: number
+  /** Its message is to come at once: it is held until it is whole. */
+  single: boolean
+  open: number
+}
+
+export interface CallParts {
+  auth: Auth
+  maxBody: number
+  draining(): boolean
+  /** Told of every refusal, for the log and the counters. */
+  refused(problem: Problem, correlationId: string): void
+}
+
+export class Calls {
+  readonly #parts: CallParts
+  readonly #sorts: Record<'publish' | 'stream' | 'query' | 'tap' | 'other', Sort>
+  readonly #known = new WeakMap<Metadata, Call>()
+
+  constructor(parts: CallParts) {
+    this.#parts = parts
+    const publishes = Math.max(1, Math.floor(limits.GRPC_RECEIVING_BYTES_MAX / parts.maxBody))
+    this.#sorts = {
+      publish: {
+        what: 'calls of Publish',
+        scope: 'publish',
+        most: Math.min(limits.GRPC_PUBLISHES_MAX, publishes),
+        single: true,
+        open: 0,
+      },
+      stream: { what: 'streams', scope: 'publish', most: limits.GRPC_STREAMS_MAX, single: false, open: 0 },
+      query: { what: 'queries', scope: 'query', most: limits.QUERIES_MAX, single: true, open: 0 },
+      tap: { what: 'taps', scope: 'query', most: limits.TAPS_MAX, single: true, open: 0 },
+      other: { what: 'calls', most: limits.GRPC_OTHER_CALLS_MAX, single: false, open: 0 },
+    }
+  }
+
+  /** Of a call that has passed. */
+  of(metadata: Metadata): Call {
+    return this.#known.get(metadata)!
+  }
+
+  /** What a call's answer begins with, where it begins before there is anything to say. */
+  headers(metadata: Metadata): Metadata {
+    const headers = new Metadata()
+    headers.set('millrace-correlation-id', this.of(metadata).correlationId)
+    return headers
+  }
+
+  /** How a call ends that was refused after it had passed. */
+  refusal(error: Error, { correlationId }: Call) {
+    const problem = asProblem(error)
+    this.#parts.refused(problem, correlationId)
+    return refusal(problem, correlationId)
+  }
+
+  readonly interceptor: ServerInterceptor = (method, call) => {
+    const sort = this.#sorts[sortOf(method.path)]
+    let correlationId = ''
+    let entered = false
+    let late: NodeJS.Timeout | undefined
+    const leave = () => {
+      clearTimeout(late)
+      if (entered) sort.open--
+      entered = false
+    }
+    const refuse = (error: Error) => {
+      const problem = asProblem(error)
+      this.#parts.refused(problem, correlationId)
+      call.sendStatus(refusal(problem, correlationId))
+    }
+    const listener: ServerListener = {
+      onReceiveMetadata: (metadata, pass) => {
+        const correlation = correlationIdOf({ getHeader: (name) => textOf(metadata, String(name)) })
+        correlationId = correlation || makeCorrelationId()
+        try {
+          const sender = this.#admit(metadata, sort)
+          this.#known.set(metadata, { ...sender, correlation, correlationId })
+        } catch (error) {
+          refuse(error as Error)
+          return
+        }
+        sort.open++
+        entered = true
+        if (sort.single) late = setTimeout(() => refuse(tooSlow()), limits.GRPC_RECEIVE_MS_MAX)
+        pass(metadata)
+      },
+      onReceiveHalfClose: (pass) => {
+        clearTimeout(late)
+        pass()
+      },
+      /** Called at the end of every call, however it ends. */
+      onCancel: leave,
+    }
+    return new ServerInterceptingCall(call, {
+      start: (next) => next(listener),
+      sendStatus: (end, next) => {
+        end.metadata?.set('millrace-correlation-id', correlationId)
+        next(end.code === status.OK ? end : { ...end, details: headerText(end.details ?? '') })
+      },
+    })
+  }
+
+  #admit(metadata: Metadata, sort: Sort): Pick<Call, 'caller' | 'producer' | 'sequence'> {
+    const { auth, draining } = this.#parts
+    if (sort.scope !== undefined && draining()) {
+      throw new Problem('draining', 'this daemon is shutting down')
+    }
+    const caller =
+      sort.scope === undefined ? undefined : auth.check(textOf(metadata, 'authorization'), sort.scope)
+    if (sort.open >= sort.most) throw new Problem('overloaded', `${sort.most} ${sort.what} are open here`)
+    const producer = textOf(metadata, 'millrace-producer')
+    const sequence = textOf(metadata, 'millrace-sequence')
+    if (sort.scope !== 'publish' || (producer === '' && sequence === '')) {
+      return { caller, producer: '', sequence: 0 }
+    }
+    return { caller, producer, sequence: sequenceOf(producer, sequence) }
+  }
+}
+
+function sortOf(path: string): 'publish' | 'stream' | 'query' | 'tap' | 'other' {
+  if (path === '/millrace.v1.Ingest/Publish') return 'publish'
+  if (path === '/millrace.v1.Ingest/PublishStream') return 'stream'
+  if (path === '/millrace.v1.Query/Tap') return 'tap'
+  return path.startsWith('/millrace.v1.Query/') ? 'query' : 'other'
+}
+
+function textOf(metadata: Metadata, name: string): string {
+  const [value = ''] = metadata.get(name)
+  return String(value)
+}
+
+function tooSlow(): Problem {
+  const seconds = limits.GRPC_RECEIVE_MS_MAX / 1000
+  return new Problem('malformed', `the request did not come to its end within ${seconds} s`)
+}

@@ -128,7 +128,7 @@ test('a listener serves until its successor is ready, and then has its time to l
   const replaced = made.replace(other)
   const [former, next] = children
   next.say({ type: 'hello' })
-  assert.deepEqual(next.sent, [{ type: 'start', role: 'listener', config: other }])
+  assert.deepEqual(next.sent, [{ type: 'start', role: 'listener', config: other, http: false }])
   assert.equal(former.sent.length, 1, 'nobody has told it yet')
   next.say({ type: 'ready' })
   await turn()
@@ -139,7 +139,7 @@ test('a listener serves until its successor is ready, and then has its time to l
   next.exit(null, 'SIGKILL')
   t.mock.timers.tick(RESTART_MS_MIN)
   children[2].say({ type: 'hello' })
-  assert.deepEqual(children[2].sent[0], { type: 'start', role: 'listener', config: other })
+  assert.deepEqual(children[2].sent[0], { type: 'start', role: 'listener', config: other, http: false })
 })
 
 test('a successor that fails is told of, and nothing else has happened', async (t) => {
@@ -170,7 +170,7 @@ test('a processor begins only when the one before it is gone, and that one comes
   children[1].exit(1)
   assert.deepEqual(await replaced, { failed: 'no store' })
   children[2].say({ type: 'hello' })
-  assert.deepEqual(children[2].sent, [{ type: 'start', role: 'processor', config: {} }])
+  assert.deepEqual(children[2].sent, [{ type: 'start', role: 'processor', config: {}, http: false }])
 })
 
 test('a successor that someone kills is no fault of the configuration', async (t) => {

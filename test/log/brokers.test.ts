@@ -11,7 +11,7 @@ import { openReader, openWriters } from '../../src/log/open.ts'
 import { temporaryFolder } from '../e2e/daemon.ts'
 import { conformance, type LogUnderTest } from './conformance.ts'
 
-const MAX_BYTES = 128 * 2 ** 20
+const MAX_BYTES = 160 * 2 ** 20
 
 let nats: Nats
 let kafka: Kafka

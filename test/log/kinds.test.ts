@@ -12,7 +12,7 @@ import { MEMORY_LOG_BYTES_MAX } from '../../src/limits.ts'
 import { openLocalReader, openLocalWriter } from '../../src/log/open.ts'
 import { conformance, type LogUnderTest } from './conformance.ts'
 
-const MAX_BYTES = 128 * 2 ** 20
+const MAX_BYTES = 160 * 2 ** 20
 
 async function setUp(t: TestContext, kind: Config['log']['kind']): Promise<LogUnderTest> {
   const dataDir = await mkdtemp(join(tmpdir(), 'millrace-log-'))

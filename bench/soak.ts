@@ -22,6 +22,8 @@ const { values } = parseArgs({
     share: { type: 'string', default: '0.5' },
     /** Seconds between two looks. */
     every: { type: 'string', default: '15' },
+    /** Others use the machine meanwhile: latencies are shown, and not held to anything. */
+    shared: { type: 'boolean', default: false },
   },
 })
 const minutes = Number(values.minutes)
@@ -97,7 +99,7 @@ try {
     console.log([...columns.map((one) => one.toFixed(1).padStart(8)), look.lagEvents].join('  '))
   }
   await daemon.caughtUp()
-  const { ratios, problems } = flatness(looks, rate * shape.events)
+  const { ratios, problems } = flatness(looks, rate * shape.events, values.shared)
   const { accepted, processed } = await daemon.status()
   const inResults = await counted()
   if (accepted.events !== processed.events || inResults !== processed.events) {

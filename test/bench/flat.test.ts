@@ -51,6 +51,13 @@ test('memory, disk, latency and a backlog that grow are each told', () => {
   assert.match(flatness(waiting, RATE).problems[0], /wait to be processed/)
 })
 
+test('on a machine that others use latencies are not held to anything, and memory is', () => {
+  const slower = looks((n) => ({ p50: 1 + n, p99: 8 + n }))
+  assert.deepEqual(flatness(slower, RATE, true).problems, [])
+  const larger = looks((n) => ({ privateMb: 200 + n * 2 }))
+  assert.equal(flatness(larger, RATE, true).problems.length, 1)
+})
+
 test('too few looks are refused', () => {
   assert.throws(() => flatness(looks(() => ({})).slice(0, 5), RATE), /six at least/)
 })

@@ -86,6 +86,8 @@ async function settle(daemon: Daemon, without: readonly number[], dropped: Recor
     return { handler, reason, subject, type, correlationId }
   })
   snapshot.done()
+  // In the order of their bodies: those of different listeners may be read in any order.
+  letters.sort((a, b) => a.correlationId.localeCompare(b.correlationId, 'en', { numeric: true }))
   const last = store.get('results', Buffer.from('s7'))!.subarray(8).toString()
   await store.close()
   return { letters, last }

@@ -1,4 +1,5 @@
-// Ten minutes at half of what the daemon can do: nothing grows. The long form is `npm run bench:soak`.
+// Ten minutes of a steady load, beside the other tests: memory, disk and backlog do not grow, and all is counted. Latency
+// is not looked at here; the long form, at half of what an idle machine can do, is `npm run bench:soak`.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -7,11 +8,11 @@ import { test } from 'node:test'
 
 const script = join(import.meta.dirname, '../../bench/soak.js')
 
-test('at half of the ceiling for ten minutes memory, disk and latency stay as they are', async (t) => {
+test('for ten minutes memory, disk and backlog stay as they are', async (t) => {
   const { code, said } = await new Promise<{ code: number; said: string }>((resolve) => {
     const child = execFile(
       process.execPath,
-      [script, '--minutes', '8.7', '--every', '10'],
+      [script, '--minutes', '8.7', '--every', '10', '--share', '0.1', '--shared'],
       (error, stdout, stderr) => {
         resolve({ code: error === null ? 0 : Number(error.code), said: stdout + stderr })
       },

@@ -3,8 +3,6 @@
 import type { Config } from '../config/config.ts'
 import { PARTITIONS_MAX } from '../limits.ts'
 import type { Ownership } from '../log/broker.ts'
-import { openJetStreamOwnership } from '../log/jetstream/open.ts'
-import { openKafkaOwnership } from '../log/kafka/open.ts'
 import { type BrokerEvents, brokerHooks } from '../log/open.ts'
 import type { Seat } from './seat.ts'
 
@@ -21,9 +19,14 @@ export function seatsOf(config: Config): number {
 
 export async function openOwnership(config: Config, seat: Seat, events: BrokerEvents): Promise<Ownership> {
   const broker = decider(config.log)
-  if (broker === 'jetstream')
+  if (broker === 'jetstream') {
+    const { openJetStreamOwnership } = await import('../log/jetstream/open.ts')
     return openJetStreamOwnership(config, seat.name, brokerHooks('jetstream', events))
-  if (broker === 'kafka') return openKafkaOwnership(config, seat.name, brokerHooks('kafka', events))
+  }
+  if (broker === 'kafka') {
+    const { openKafkaOwnership } = await import('../log/kafka/open.ts')
+    return openKafkaOwnership(config, seat.name, brokerHooks('kafka', events))
+  }
   return new SeatOwnership(config.log.partitions, config.cluster.processors, seat.number)
 }
 

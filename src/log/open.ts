@@ -15,8 +15,6 @@ import type { Damage } from './embedded/lane.ts'
 import { EmbeddedReader } from './embedded/reader.ts'
 import { EmbeddedWriter, newWriter } from './embedded/writer.ts'
 import { realFileSystem } from './filesystem.ts'
-import { openJetStreamPublisher, openJetStreamReader } from './jetstream/open.ts'
-import { openKafkaPublisher, openKafkaReader } from './kafka/open.ts'
 import { connectLink, SocketLinkServer } from './link.ts'
 import type { Durability, LogReader, LogWriter } from './log.ts'
 import { MemoryWriter } from './memory.ts'
@@ -108,9 +106,16 @@ export function brokersOf(kind: Config['log']['kind']): BrokerName[] {
   return kind === 'jetstream' || kind === 'kafka' ? [kind] : []
 }
 
-export function openPublisher(broker: BrokerName, config: Config, hooks: BrokerHooks): Promise<Publisher> {
-  const open = broker === 'jetstream' ? openJetStreamPublisher : openKafkaPublisher
-  return open(config, hooks)
+// The clients of brokers are loaded where a broker is asked for: they take time at the start of every process, and memory.
+
+export async function openPublisher(
+  broker: BrokerName,
+  config: Config,
+  hooks: BrokerHooks,
+): Promise<Publisher> {
+  if (broker === 'jetstream')
+    return (await import('./jetstream/open.ts')).openJetStreamPublisher(config, hooks)
+  return (await import('./kafka/open.ts')).openKafkaPublisher(config, hooks)
 }
 
 function dualOf([jetstream, kafka]: Publisher[], config: Config, events: BrokerEvents): DualPublisher {
@@ -168,14 +173,17 @@ export async function openReader(
   })
 }
 
-export function openBrokerReader(
+export async function openBrokerReader(
   broker: BrokerName,
   config: Config,
   partition: number,
   hooks: BrokerHooks,
   signal?: AbortSignal,
 ): Promise<BrokerReader> {
-  if (broker === 'jetstream') return openJetStreamReader(config, partition, hooks, signal)
+  if (broker === 'jetstream') {
+    return (await import('./jetstream/open.ts')).openJetStreamReader(config, partition, hooks, signal)
+  }
+  const { openKafkaReader } = await import('./kafka/open.ts')
   return openKafkaReader(config, partition, hooks, signal === undefined ? {} : { signal })
 }
 

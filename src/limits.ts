@@ -70,11 +70,11 @@ export const GRPC_PUBLISHES_MAX = 1024
  */
 export const GRPC_RECEIVING_BYTES_MAX = 1024 * MiB
 /** Calls of PublishStream that a gateway has open at once. */
-export const GRPC_STREAMS_MAX = 256
+export const GRPC_STREAMS_MAX = 64
 /** Frames of one stream that wait for the log: a byte of memory each; a power of two. Past it none is read. */
 export const GRPC_STREAM_MESSAGES_MAX = 4096
 /** Calls of health and reflection that a gateway has open at once. */
-export const GRPC_OTHER_CALLS_MAX = 256
+export const GRPC_OTHER_CALLS_MAX = 32
 /** Calls of one connection that are open at once; a client keeps further ones back. */
 export const GRPC_CONNECTION_CALLS_MAX = 1024
 /** In what time a request has to come to its end, milliseconds. */

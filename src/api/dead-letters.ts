@@ -3,6 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { millrace } from '#proto'
 import { Problem } from '../errors.ts'
+import { decodeEvent } from '../frame/decode.ts'
 import { DEAD_LETTER_KINDS_MAX, DEAD_LETTERS_TOLD_MAX, QUERY_ROWS_PER_TURN } from '../limits.ts'
 import {
   type Head,
@@ -13,7 +14,7 @@ import {
   readLetter,
 } from '../results/dead-letters.ts'
 import type { Stores } from '../results/stores.ts'
-import { readable } from './handler-results.ts'
+import { Content, readable } from './handler-results.ts'
 import { letterCounts } from './status.ts'
 
 /** Which letters: `handler` and `reason` may have a * at either end. */
@@ -66,16 +67,13 @@ export class Letters {
   show(id: string) {
     const letter = readLetter(this.#stores, id)
     if (letter === undefined) throw unknown(id)
-    const event = millrace.v1.Event.decode(letter.event)
+    const event = decodeEvent(letter.event)
     const { json, text } = event.data.length > 0 ? readable(event.data) : {}
     const whole = millrace.v1.Event.toObject(event, { longs: String, bytes: String, json: true })
     if (whole.timeUnixNano === '0') delete whole.timeUnixNano // no time, as everywhere
-    return {
-      ...outline(letter),
-      event: whole,
-      ...(json === undefined ? {} : { json: JSON.parse(json) }),
-      ...(text === undefined ? {} : { text }),
-    }
+    const told = JSON.stringify({ ...outline(letter), event: whole, ...(text === undefined ? {} : { text }) })
+    // As it stands in the event: what can be parsed may be nested too deep to be written again.
+    return new Content('application/json', json === undefined ? told : `${told.slice(0, -1)},"json":${json}}`)
   }
 
   async one(act: Act, id: string) {

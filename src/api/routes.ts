@@ -51,7 +51,8 @@ export function mountQueries(app: TemplatedApp, parts: RouteParts): void {
           if (running[kind] >= most) throw new Problem('overloaded', `${most} ${called} are running here`)
           running[kind]++
           try {
-            return await answer({ name, search, signal: gone.signal })
+            const body = await answer({ name, search, signal: gone.signal })
+            return body instanceof Content ? body : JSON.stringify(body)
           } finally {
             running[kind]--
           }
@@ -59,7 +60,7 @@ export function mountQueries(app: TemplatedApp, parts: RouteParts): void {
         run().then(
           (body) => {
             if (body instanceof Content) answerBytes(exchange, body.type, body.bytes)
-            else answerJson(exchange, '200 OK', JSON.stringify(body))
+            else answerJson(exchange, '200 OK', body)
           },
           (error: Error) => refuse(exchange, error, parts),
         )

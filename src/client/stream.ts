@@ -19,7 +19,7 @@ import {
   emptyStats,
   Patience,
 } from './door.ts'
-import { errorOf, MillraceError, retryAfterMs } from './error.ts'
+import { errorOf, MillraceError, ownError, retryAfterMs } from './error.ts'
 import { broken, type Target } from './target.ts'
 
 const PROTOCOL = 'millrace.v1'
@@ -122,8 +122,13 @@ export class StreamDoor implements Door {
     let failure: Error | undefined
     socket.on('message', (data: Buffer, isBinary) => {
       this.#silence?.refresh()
-      if (isBinary) this.#ack(data)
-      else this.#told(data.toString())
+      try {
+        if (isBinary) this.#ack(data)
+        else this.#told(data.toString())
+      } catch {
+        this.#farewell = ownError('unexpected-answer', 'this stream does not speak millrace.v1')
+        socket.terminate()
+      }
     })
     socket.on('unexpected-response', (_, response) => {
       let text = ''
@@ -153,11 +158,14 @@ export class StreamDoor implements Door {
   #told(text: string): void {
     const { hello, error, sequence, retryAfter } = JSON.parse(text)
     if (hello !== undefined) {
+      const { durability, credit } = hello
+      if (typeof durability !== 'string') throw new TypeError('no durability')
+      this.#credit = { messages: wholeNumber(credit.messages), bytes: wholeNumber(credit.bytes) }
+      this.#durability = durability as Durability
       this.#answered = true
-      this.#durability = hello.durability
-      this.#credit = hello.credit
       this.#pump()
     } else if (error !== undefined) {
+      if (typeof error.code !== 'string') throw new TypeError('an error without a code')
       this.#acknowledged(sequence)
       this.#farewell = errorOf(error.status, JSON.stringify(error), (retryAfter ?? 0) * 1000)
     }
@@ -173,7 +181,9 @@ export class StreamDoor implements Door {
   /** Everything below this sequence is durable. */
   #acknowledged(below: number): void {
     const count = below - this.#first
-    if (count <= 0) return
+    if (!(count > 0)) return
+    if (this.#durability === undefined || below > this.#next)
+      throw new RangeError('an ack of what was not sent')
     this.#patience.renew()
     const { producer } = this.#options
     for (const { body, resolve } of this.#pending.splice(0, count)) {
@@ -257,4 +267,10 @@ export class StreamDoor implements Door {
     this.stats.refused += body.events
     return Promise.reject(new MillraceError(code, `${code}: ${detail}`, { refused: true }))
   }
+}
+
+/** Throws where it is none. */
+function wholeNumber(value: unknown): number {
+  if (!Number.isSafeInteger(value)) throw new TypeError('a credit is a whole number')
+  return value as number
 }

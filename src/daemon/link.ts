@@ -30,7 +30,8 @@ export interface DaemonReport {
 
 export interface Questions {
   /** Asked of listeners and gateways. */
-  report: ListenerReport
+  /** undefined while one starts. */
+  report: ListenerReport | undefined
   /** Asked of the primary. */
   daemon: DaemonReport
   /** Asked of the primary, which asks the processors: each tells of the letters in its partitions, and of no others. */

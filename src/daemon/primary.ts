@@ -263,9 +263,8 @@ class Primary {
     const former = this.#config
     const config = { ...asked, http: { ...asked.http, listen: former.http.listen }, grpc: former.grpc }
     this.#logger.info({ changed, needsRestart }, 'SIGHUP: the workers are replaced one by one')
-    const failure = await roll(this.#slots, former, config, ({ role }, pid) => {
-      receipt.restarted.push({ role, pid })
-    })
+    const replaced = ({ role }: Slot, pid: number) => void receipt.restarted.push({ role, pid })
+    const failure = await roll(this.#slots, former, config, replaced, () => this.#draining)
     if (failure === 'interrupted') return failure
     if (failure !== undefined) {
       receipt.problems.push(failure.failed)

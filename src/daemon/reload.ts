@@ -113,6 +113,7 @@ export async function roll(
   former: Config,
   config: Config,
   replaced: (slot: Slot, pid: number) => void,
+  ending: () => boolean,
 ): Promise<undefined | { failed: string } | 'interrupted'> {
   const done: Slot[] = []
   const replace = async (slot: Slot, to: Config): Promise<Replaced> => {
@@ -121,13 +122,18 @@ export async function roll(
     return outcome
   }
   for (const slot of order.flatMap((role) => slots.filter((one) => one.role === role))) {
+    if (ending()) return 'interrupted'
     const outcome = await replace(slot, config)
     if (outcome === 'interrupted') return outcome
     if ('failed' in outcome) {
-      for (const one of done.reverse())
-        if ((await replace(one, former)) === 'interrupted') return 'interrupted'
+      let failed = `the ${slot.role} does not start with it: ${outcome.failed}`
+      for (const one of done.reverse()) {
+        const back = await replace(one, former)
+        if (back === 'interrupted') return back
+        if ('failed' in back) failed += `; a ${one.role} runs with it and did not go back: ${back.failed}`
+      }
       await slot.untilReady()
-      return { failed: `the ${slot.role} does not start with it: ${outcome.failed}` }
+      return { failed }
     }
     done.push(slot)
   }

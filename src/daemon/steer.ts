@@ -7,7 +7,7 @@
 // names a socket that is none, which the kernel takes for no answer and spreads by hash again; the next one that
 // listens takes the program away. Node has no call for it: koffi calls the C library.
 
-import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 const SOL_SOCKET = 1
@@ -35,7 +35,8 @@ export function shareConnections(port: number): void {
 /** The socket on which this process listens, and how many do on the same address. */
 function ownSocket(port: number): { fd: number; sharers: number } | undefined {
   try {
-    const listening = ['tcp', 'tcp6'].flatMap((family) => listeners(`/proc/self/net/${family}`, port))
+    const files = ['/proc/self/net/tcp', '/proc/self/net/tcp6'].filter(existsSync) // IPv6 may be off
+    const listening = files.flatMap((file) => listeners(file, port))
     for (const fd of readdirSync('/proc/self/fd')) {
       const inode = /^socket:\[(\d+)\]$/.exec(link(fd))?.[1]
       const own = listening.find((one) => one.inode === inode)

@@ -123,6 +123,8 @@ export class Slot {
   readonly #beside = new Set<Run>()
   restarts = 0
   replacing = false
+  /** By the successor, in the last replacement. */
+  #taken = false
   #crashes: number[] = []
   #waitMs = RESTART_MS_MIN
   #timer: NodeJS.Timeout | undefined
@@ -165,7 +167,9 @@ export class Slot {
    * and the old one is gone; or with what was wrong, and then things are as before.
    */
   async replace(config: Config): Promise<Replaced> {
+    if (this.#draining) return INTERRUPTED
     this.replacing = true
+    this.#taken = false
     clearTimeout(this.#timer)
     try {
       const next = await this.#successor(config)
@@ -173,7 +177,7 @@ export class Slot {
       return { pid: next.child.pid }
     } finally {
       this.replacing = false
-      if (this.#run === undefined && !this.#draining) this.start()
+      if (this.#run === undefined && !this.#draining && !this.#taken) this.start()
     }
   }
 
@@ -208,7 +212,10 @@ export class Slot {
       const wrong =
         replacement[this.role] === 'beside' ? await this.#beginBeside(next) : await this.#beginAfter(next)
       if (wrong === undefined) return next
-      if (this.#draining) return INTERRUPTED
+      if (this.#draining) {
+        this.#finish(next) // it may have come after all others were told
+        return INTERRUPTED
+      }
       next.child.kill() // it may only be slow
       if (!next.wasKilled || attempt === CRASHES_MAX) return wrong
     }
@@ -245,6 +252,7 @@ export class Slot {
   #take(next: Run): void {
     this.#beside.delete(next)
     this.#run = next
+    this.#taken = true
     this.#config = next.config
   }
 
@@ -282,7 +290,8 @@ export class Slot {
     this.#beside.delete(run)
     if (run !== this.#run) return
     this.#run = undefined
-    if (this.#draining || this.replacing) return
+    // Whoever took the place is started again as any other, also while the one before it is still leaving.
+    if (this.#draining || (this.replacing && !this.#taken)) return
     const { logger, role } = this.#parts
     const readyMs = run.readyAt > 0 ? Date.now() - run.readyAt : 0
     const how = run.how

@@ -32,7 +32,7 @@ export class RoleRunner {
     this.#end = end
     this.#profiled = profiled
     this.#conversation = new Conversation(link, {
-      report: () => this.#report(),
+      report: () => this.#role?.report?.(),
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
     })
     this.#taps = new WorkerTaps(link)
@@ -84,12 +84,6 @@ export class RoleRunner {
     } catch (error) {
       if (!this.#draining) this.fail(error as Error)
     }
-  }
-
-  #report() {
-    const report = this.#role?.report?.()
-    if (report === undefined) throw new Error('this role has nothing to report')
-    return report
   }
 }
 

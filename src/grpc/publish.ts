@@ -31,6 +31,7 @@ export function publish(
       admission.take(size)
       // A call whose deadline passes meanwhile is ended by the server itself; this answer then goes nowhere.
       const waiting: Waiting = {
+        correlationId: call.correlationId,
         durable() {
           admission.give(size)
           answer(null, { accepted: events, durability })

@@ -226,7 +226,11 @@ class Body implements Exchange, Waiting {
     let frame = body
     let events: number
     if (this.#attributes === undefined && this.#codec === 'protobuf') events = scan(body, 0, body.length)
-    else ({ frame, events } = this.#convert(body))
+    else {
+      ;({ frame, events } = this.#convert(body))
+      // Numbers of JSON may become longer when they are written again; what follows is made for frames up to this size.
+      if (frame.length > this.#parts.maxBody) throw tooLarge(frame.length, this.#parts.maxBody)
+    }
     if (events === 0) {
       this.durable() // an empty batch of CloudEvents: there is nothing to wait for
       return

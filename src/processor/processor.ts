@@ -261,14 +261,14 @@ export class Processor {
       this.#merge()
       return
     }
-    this.#parts.pool.run(batch.task()).then(
-      (done) => {
+    this.#parts.pool
+      .run(batch.task())
+      .then((done) => {
         batch.done = done
         batch.folded = true
         this.#merge()
-      },
-      (error: Error) => this.#fail(error),
-    )
+      })
+      .catch((error: Error) => this.#fail(error))
   }
 
   #merge(): void {
@@ -308,6 +308,7 @@ export class Processor {
   async #commit(): Promise<void> {
     const { store, epoch, reader } = this.#parts
     await this.#space()
+    if (this.#failure !== undefined) throw this.#failure // what is merged may be a part of a batch
     const startedAt = performance.now()
     const batches = this.#uncommitted
     this.#uncommitted = []

@@ -4,6 +4,7 @@
 
 import { REPLAY_START_MS_MAX, REPLAYS_AT_ONCE_MAX, REPLAYS_WAITING_MAX } from '../limits.ts'
 import type { DeadLetters, Letter, Outcome } from '../results/dead-letters.ts'
+import type { Effects } from './effects.ts'
 import type { Done } from './runner.ts'
 
 /** A letter on its way through the pool. */
@@ -106,10 +107,20 @@ export class Replays {
       settle({ id, outcome: 'failed', reason: died.reason })
       return false
     }
+    if (!done.some(({ effects }) => effects !== undefined && wasCalled(effects))) {
+      const reason = `handler ${letter.handler} does not match this event any more: it stays, drop it or match it`
+      settle({ id, outcome: 'refused', code: 'no-handler', reason })
+      return false
+    }
     const counts = letters.remove(id, 'replayed')
     settle({ id, outcome: counts ? 'replayed' : 'unknown' }) // it was dropped, or left, in the meantime
     return counts
   }
+}
+
+/** A handler was called. */
+function wasCalled({ handled, dropped }: Effects): boolean {
+  return dropped.length > 0 || handled.some((events) => events > 0)
 }
 
 function late(id: string): Outcome {

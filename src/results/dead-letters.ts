@@ -7,8 +7,8 @@
 //
 // Each partition keeps so many letters and bytes of them; past that the oldest leave, and are counted.
 
-import { millrace } from '#proto'
 import type { ProblemCode } from '../errors.ts'
+import { decodeEvent } from '../frame/decode.ts'
 import { DEAD_LETTER_REASON_BYTES_MAX, DEAD_LETTERS_BYTES_MAX, DEAD_LETTERS_MAX } from '../limits.ts'
 import type { Counters } from './progress.ts'
 import type { Kept, Snapshot } from './store.ts'
@@ -134,7 +134,7 @@ export class DeadLetters {
     this.#lastDiedAt = Math.max(this.#lastDiedAt, now) // a clock that was set back would mix up their order
     const diedAt = this.#lastDiedAt
     const id = idOf(diedAt, this.#partition, this.#counters.deadLetters++)
-    const { type, source, subject } = millrace.v1.Event.decode(event)
+    const { type, source, subject } = decodeEvent(event)
     const about = { type, source, subject, bytes: event.length }
     const head = { id, handler, reason: cut(reason), at, diedAt, attempts: 1, correlationId, ...about }
     this.#changed.set(id, { head, event: Buffer.from(event) })

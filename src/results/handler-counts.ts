@@ -35,7 +35,10 @@ export function putHandlerCounts(batch: MetaBatch, handler: string, counts: Hand
 
 /** Adds dropped events. The reasons that came first are counted each by itself, and the rest together. */
 export function addDropped(dropped: Record<string, number>, reason: string, events: number): void {
-  const known = Object.hasOwn(dropped, reason) || Object.keys(dropped).length < DROP_REASONS_MAX
+  // A name that objects do not keep as a member of theirs.
+  const known =
+    reason !== '__proto__' &&
+    (Object.hasOwn(dropped, reason) || Object.keys(dropped).length < DROP_REASONS_MAX)
   const counted = known ? reason : OTHER_REASONS
   dropped[counted] = (Object.hasOwn(dropped, counted) ? dropped[counted] : 0) + events
 }

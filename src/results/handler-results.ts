@@ -74,11 +74,13 @@ export function listResults(
   { prefix, limit, cursor }: ResultsQuery,
 ): { results: HandlerResult[]; cursor?: string } | undefined {
   const first = Buffer.from(prefix)
+  if (first.length > RESULT_KEY_BYTES_MAX) return { results: [] } // LMDB takes no bound that is no key
   let start: Buffer = first.length === 0 ? Buffer.of(0) : first
   const end = first.length === 0 ? Buffer.alloc(RESULT_KEY_BYTES_MAX + 1, 0xff) : after(first)
   if (cursor !== undefined) {
     const last = Buffer.from(cursor, 'base64url')
-    const isOne = last.length > 0 && last.toString('base64url') === cursor
+    const isOne =
+      last.length > 0 && last.length <= RESULT_KEY_BYTES_MAX && last.toString('base64url') === cursor
     if (!isOne || last.compare(first) < 0 || last.compare(end) >= 0) return undefined
     start = Buffer.concat([last, Buffer.of(0)]) // the least key after it
   }

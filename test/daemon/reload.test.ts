@@ -63,7 +63,8 @@ function world(roles: Slot['role'][], fails: (slot: number, to: string) => boole
     untilReady: async () => {},
   }))
   const slots = made as unknown as Slot[]
-  const run = () => roll(slots, 'old' as unknown as Config, 'new' as unknown as Config, () => {})
+  const run = (ending = () => false) =>
+    roll(slots, 'old' as unknown as Config, 'new' as unknown as Config, () => {}, ending)
   return { done, run }
 }
 
@@ -83,4 +84,18 @@ test('where one cannot run with it, those before it are put back', async () => {
     'listener2 old',
     'listener1 old',
   ])
+})
+
+test('no worker is replaced any more when everything ends', async () => {
+  const { done, run } = world(['listener', 'listener', 'processor'])
+  assert.equal(await run(() => done.length === 1), 'interrupted')
+  assert.deepEqual(done, ['listener0 new'])
+})
+
+test('one that does not go back to the former configuration is told of', async () => {
+  const { run } = world(['listener', 'listener'], (slot, to) => slot === 1 || to === 'old')
+  assert.deepEqual(await run(), {
+    failed:
+      'the listener does not start with it: broken; a listener runs with it and did not go back: broken',
+  })
 })

@@ -184,3 +184,31 @@ test('a successor that someone kills is no fault of the configuration', async (t
   children[0].exit(0)
   assert.ok('pid' in ((await replaced) as object))
 })
+
+test('a slot that drains is not given a successor', async (t) => {
+  const { made, children } = slot(t, 'listener')
+  children[0].say({ type: 'hello' })
+  children[0].say({ type: 'ready' })
+  const drained = made.drain()
+  assert.equal(await made.replace({} as Config), 'interrupted')
+  assert.equal(children.length, 1)
+  children[0].exit(0)
+  await drained
+})
+
+test('a successor that dies while the one before it is leaving is started again', async (t) => {
+  const { made, children } = slot(t, 'listener')
+  children[0].say({ type: 'hello' })
+  children[0].say({ type: 'ready' })
+  const replaced = made.replace({} as Config)
+  children[1].say({ type: 'hello' })
+  children[1].say({ type: 'ready' })
+  await turn()
+  children[1].exit(null, 'SIGKILL')
+  t.mock.timers.tick(RESTART_MS_MIN)
+  assert.equal(children.length, 3, 'before the former one is gone')
+  children[0].exit(0)
+  await replaced
+  t.mock.timers.tick(10 * RESTART_MS_MIN)
+  assert.equal(children.length, 3, 'and once only')
+})

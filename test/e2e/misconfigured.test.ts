@@ -68,15 +68,19 @@ test('kafka: a wrong password ends the start with exit code 2, and is not told',
 for (const kind of ['jetstream', 'kafka'] as const) {
   test(`${kind}: a server that is not there is waited for, and says so once`, async (t) => {
     const brokers = await startBrokers(t, kind)
-    const log = logOf(kind, brokers)
     const server = brokers.nats ?? brokers.kafka!
+    const daemon = await Daemon.start(t, { config: { log: logOf(kind, brokers) } })
+    await daemon.stop()
     await server.kill()
-    const starting = Daemon.start(t, { config: { log } })
-    await new Promise((resolve) => setTimeout(resolve, 3000)) // several attempts fail in this time
+    const from = daemon.lines.length
+    const launching = daemon.launch()
+    const isWaiting = ({ msg }: { msg?: unknown }) => String(msg).startsWith(`waiting for ${kind}`)
+    await daemon.line(isWaiting, from)
+    await daemon.until(({ log }) => log.away !== undefined) // attempts went on meanwhile
     await server.restart()
-    const daemon = await starting
-    const lines = daemon.lines.filter(({ msg }) => String(msg).startsWith(`waiting for ${kind}`))
-    assert.ok(lines.length >= 1 && lines.length <= 3, `${lines.length} lines`)
+    await launching
+    const lines = daemon.lines.slice(from).filter(isWaiting)
+    assert.ok(lines.length <= 3, `${lines.length} lines of three processes`)
     assert.equal((await daemon.post(frame({ subject: 'a' }))).status, 202)
     await daemon.processed(1)
   })

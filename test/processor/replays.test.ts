@@ -11,10 +11,10 @@ import { atEnd, folder } from '../results/folder.ts'
 
 const NOW = Date.UTC(2026, 0, 31)
 
-/** What came of a letter in the pool: nothing, or that it died again. */
-function done(reason?: string): Done[] {
+/** What came of a letter in the pool: it was handled, or not even called for, or it died again. */
+function done(reason?: string, handled = [1]): Done[] {
   const letters = reason === undefined ? [] : [{ handler: 0, reason, from: 0, to: 0 }]
-  const effects = { handled: [], dropped: [], letters, results: Buffer.alloc(0) }
+  const effects = { handled, dropped: [], letters, results: Buffer.alloc(0) }
   return [{ delta: undefined, effects, to: 0 }]
 }
 
@@ -66,6 +66,15 @@ test('whoever asks for a letter that is on its way hears the same, and it counts
   assert.deepEqual(await Promise.all(outcomes), Array(2).fill({ id: ids[0], outcome: 'replayed' }))
   assert.equal(letters.size, 0)
   assert.deepEqual(await again.replay(ids[0]), { id: ids[0], outcome: 'unknown' })
+})
+
+test('a letter that its handler is not called for any more stays, and is refused', async (t) => {
+  const { ids, started, again, letters } = await replays(t, 1)
+  const outcome = again.replay(ids[0])
+  assert.equal(started[0].counts(done(undefined, [0])), false)
+  const { outcome: what, code } = (await outcome) as { outcome: string; code?: string }
+  assert.deepEqual([what, code], ['refused', 'no-handler'])
+  assert.equal(letters.size, 1)
 })
 
 test('the effects of a letter that died again, or was dropped meanwhile, do not count', async (t) => {

@@ -65,6 +65,16 @@ test('a letter is read as it was put: what there is to say of it, and the bytes 
   }
 })
 
+test('an event whose strings are no UTF-8 is kept as it is, and told with what can be read of it', async (t) => {
+  const { store, letters, commit } = await opened(t)
+  const event = Buffer.from([0x12, 1, 0x73, 0x1a, 1, 0x74, 0x22, 2, 0xff, 0x61]) // source s, type t, subject ff 61
+  const id = letters.add({ handler: 'h', reason: 'r', at: NOW, correlationId: '', event }, NOW)
+  await commit()
+  const kept = readLetter(store, id)!
+  assert.deepEqual(kept.event, event)
+  assert.equal(kept.subject, '\ufffda')
+})
+
 test('ids are in the order of death, also when the clock is set back and after opening again', async (t) => {
   const path = folder(t)
   const before = await opened(t, path)

@@ -107,6 +107,13 @@ test('a page ends before its bytes are too many, and has at least one result', a
   assert.deepEqual(sizes, [3, 3, 3])
 })
 
+test('a prefix or cursor that is too long for a key finds nothing, and disturbs nobody', async (t) => {
+  const stores = await stored(t, 1, [[0, 'a', '', 0]])
+  assert.deepEqual(list(stores, 'a'.repeat(4000), 10), { results: [] })
+  assert.equal(list(stores, '', 10, Buffer.alloc(4000, 'a').toString('base64url')), undefined)
+  assert.equal(list(stores, '', 10)?.results.length, 1)
+})
+
 test('a cursor of another query, or of none, is told apart', async (t) => {
   const stores = await stored(t, 1, [
     [0, 'a1', '', 0],

@@ -138,7 +138,8 @@ class Generator {
       const due = Math.floor(((now - started) / 1000) * rate)
       for (; sent < due; sent++) {
         const at = started + (sent / rate) * 1000
-        const connection = free.pop()
+        // In turn: one that is not used for long is closed by the server.
+        const connection = free.shift()
         if (connection !== undefined) this.#send(connection, at)
         else this.#due.push(at)
       }

@@ -79,6 +79,7 @@ for (const kind of ['jetstream', 'kafka'] as const) {
     await daemon.until(({ log }) => log.away !== undefined) // attempts went on meanwhile
     await server.restart()
     await launching
+    await daemon.until(({ log }) => log.away === undefined)
     const lines = daemon.lines.slice(from).filter(isWaiting)
     assert.ok(lines.length <= 3, `${lines.length} lines of three processes`)
     assert.equal((await daemon.post(frame({ subject: 'a' }))).status, 202)

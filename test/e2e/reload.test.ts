@@ -191,6 +191,8 @@ test('a configuration that no worker can run with is rolled back', async (t) => 
 
 test('a storm of SIGHUP is one reload and one more', async (t) => {
   const { daemon } = await start(t, {})
+  daemon.signal('SIGHUP')
+  await daemon.line(({ msg }) => /^SIGHUP/.test(String(msg))) // those that come before it begins may be one signal
   for (let n = 0; n < 50; n++) daemon.signal('SIGHUP')
   const reloads = () => daemon.lines.filter(({ msg }) => msg === 'reloaded').length
   await daemon.line(() => reloads() === 2)
@@ -201,11 +203,18 @@ test('SIGTERM in the middle of a reload drains and ends with 0', async (t) => {
   const { daemon } = await start(t, {})
   const client = new Client(daemon, 'client', 1)
   const sending = client.run()
-  for (const moment of [/^SIGHUP/, /replaced/]) {
+  const begun = (from: number) => daemon.line(({ msg }) => /^SIGHUP/.test(String(msg)), from)
+  /** The first listener has its successor, and is leaving. */
+  const leaving = (_: number, old: string[]) =>
+    daemon.until(({ roles }) =>
+      roles.some(({ role, pid, ready }) => role === 'listener' && ready && !old.includes(`${role} ${pid}`)),
+    )
+  for (const moment of [begun, leaving]) {
     await daemon.until(({ roles }) => roles.every(({ ready }) => ready))
     const from = daemon.lines.length
+    const old = await pidsOf(daemon)
     daemon.signal('SIGHUP')
-    await daemon.line(({ msg }) => moment.test(String(msg)), from)
+    await moment(from, old)
     const workers = await childrenOf(daemon.pid)
     assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
     for (const pid of workers) assert.throws(() => process.kill(pid, 0), 'no worker outlives the primary')

@@ -157,7 +157,7 @@ test('a reader that stops reading costs nothing, disturbs nobody, and is told wh
   const daemon = await Daemon.start(t)
   const slow = await TapClient.open(t, daemon, '?rate=1000')
   const quick = await TapClient.open(t, daemon, '?rate=1000')
-  const neighbour = new Client(daemon, 'neighbour', 1, { bytes: 4000 })
+  const neighbour = new Client(daemon, 'neighbour', 1, { bytes: 16_000 })
   const sending = neighbour.run()
   await quick.until(() => quick.events.length > 500)
   const pids = (await daemon.status()).roles.map(({ pid }) => pid)
@@ -166,7 +166,7 @@ test('a reader that stops reading costs nothing, disturbs nobody, and is told wh
 
   slow.pause()
   const seen = quick.events.length
-  await quick.until(() => quick.events.length > seen + 6000) // over 32 MB in base64: far more than sockets hold
+  await quick.until(() => quick.events.length > seen + 1600) // over 32 MB in base64: far more than sockets hold
   assert.ok((await memory()) - before < 100 * 1024 * 1024)
   slow.resume()
   await slow.until(() => slow.total('missed') > 0)
@@ -177,7 +177,7 @@ test('a reader that stops reading costs nothing, disturbs nobody, and is told wh
   const known = (tap: TapClient) =>
     tap.events.length + tap.total('missed') + tap.total('sampled') + tap.total('unread')
   for (const tap of [slow, quick]) await tap.until(() => known(tap) === neighbour.ackedEvents)
-  assert.ok(slow.total('missed') > quick.total('missed') + 1000)
+  assert.ok(slow.total('missed') > quick.total('missed') + 500)
 })
 
 test('when a listener is killed, taps at others go on and see its successor', async (t) => {
@@ -196,15 +196,17 @@ test('when a listener is killed, taps at others go on and see its successor', as
   await daemon.until(
     ({ roles }) => roles.filter(({ role, ready }) => role === 'listener' && ready).length === 2,
   )
-  for (const tap of at(alive)) tap.events.length = 0
+  // Ready is a moment before it looks for others' taps.
+  const former = new Set(ids.map(processOf))
+  const isNew = ({ millracecorrelation }: Record<string, unknown>) =>
+    !former.has(processOf(millracecorrelation))
+  while (!at(alive).every((tap) => tap.events.some(isNew))) await post(daemon, frame({ subject: 'all' }))
   const later = await postThroughAll(daemon, 2)
   assert.ok(later.map(processOf).includes(alive))
   for (const tap of at(alive)) {
-    await tap.until(() => tap.events.length >= later.length)
-    assert.deepEqual(
-      tap.events.map(({ millracecorrelation }) => millracecorrelation).sort(),
-      [...later].sort(),
-    )
+    const seen = () => tap.events.map(({ millracecorrelation }) => String(millracecorrelation))
+    await tap.until(() => later.every((id) => seen().includes(id)))
+    assert.equal(new Set(seen()).size, tap.events.length, 'each once')
   }
 })
 

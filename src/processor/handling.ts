@@ -102,9 +102,9 @@ export class Handling {
         if (this.#skips.length > 0 && this.#skipped(i)) continue
         at[AT_HANDLER] = i + 1
         const outcome = one.call(view)
-        at[AT_HANDLER] = 0
         if (outcome === undefined) one.keep()
         else this.#settle(one, i, outcome)
+        at[AT_HANDLER] = 0
         if (one.results.length > 0) this.#store(one)
       }
     }
@@ -271,7 +271,17 @@ class Running implements Emit {
   }
 }
 
+/** Never throws, whatever a handler has returned. */
 function outcomeOf(returned: unknown): { kind: Outcome['kind']; reason: string } {
+  try {
+    return read(returned)
+  } catch {
+    return { kind: 'deadLetter', reason: 'map returned what cannot be read' }
+  }
+}
+
+/** Reads what code of others has made: a getter and a conversion to a text may throw. */
+function read(returned: unknown): { kind: Outcome['kind']; reason: string } {
   if (returned === ok) return { kind: 'ok', reason: '' }
   const { kind, reason, then } = (returned ?? {}) as { kind?: unknown; reason?: unknown; then?: unknown }
   if (kind === 'ok') return { kind, reason: '' }

@@ -74,7 +74,13 @@ export default function run(task: Task): Done | Promise<Done> {
 
 async function runHandlers(task: Task): Promise<Done> {
   runner ??= await load(task)
-  const done = runner.run(task)
+  let done: Done
+  try {
+    done = runner.run(task)
+  } catch (error) {
+    runner = undefined // its tables hold a part of this task
+    throw error
+  }
   // What handlers have left for later may end the thread, and has to do so in this task: the next one is innocent.
   await new Promise((resolve) => setImmediate(resolve))
   return done

@@ -83,6 +83,8 @@ test('what a handler did for an event takes effect together, or not at all', () 
     },
     promise: () => Promise.reject(new Error('later')) as never,
     text: () => 'ok' as never,
+    untellable: () => deadLetter(Object.create(null)),
+    getter: () => Object.defineProperty({}, 'kind', { get: outcomes.throw }) as never,
   }
   const one = handler(
     ({ subject, value }, emit) => {
@@ -96,7 +98,7 @@ test('what a handler did for an event takes effect together, or not at all', () 
   )
   const { rows, effects, results } = handle(frames(...Object.keys(outcomes), 'nothing'), [one])
   assert.deepEqual(rows[0], [
-    { key: ['kénothing'], window: 0, count: 2, sum: 11 },
+    { key: ['kénothing'], window: 0, count: 2, sum: 13 },
     { key: ['kéok'], window: 0, count: 1, sum: 1 },
   ])
   assert.deepEqual(
@@ -117,6 +119,8 @@ test('what a handler did for an event takes effect together, or not at all', () 
       'undefined',
       'map returned a promise: it has to be done when it returns',
       'map returned ok: return nothing, ok, drop(reason) or deadLetter(reason)',
+      'map returned what cannot be read',
+      'map returned what cannot be read',
     ],
   )
 })

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { Piscina } from 'piscina'
 import { millrace } from '#proto'
 import type { Config } from '../../src/config/config.ts'
 import { withPlans } from '../../src/processor/handler-check.ts'
 import { eventsOf } from '../../src/processor/places.ts'
 import { openPool } from '../../src/processor/pool.ts'
+import { processSeed } from '../../src/processor/seed.ts'
 import { folder } from '../results/folder.ts'
 import { RECEIVED_AT, rowsOf } from './handlers.ts'
 
@@ -129,6 +131,27 @@ test('several tasks that hang at once are all done', async (t) => {
       [1],
     )
   }
+})
+
+test('nothing of a task that failed is in the next one', async (t) => {
+  const path = join(folder(t), 'handler.mjs')
+  writeFileSync(path, `export default { name: 'h', map() {} }`)
+  const config = { handlers: [path], measures: [], pool: { heap: 64 * MiB } } as unknown as Config
+  const { plans = [] } = await withPlans(config)
+  const one = task(['a', 'b'])
+  const [{ from }] = eventsOf(new Uint8Array(one.frames), 0, one.bytes)
+  const thread = new Piscina({
+    filename: new URL('../../src/processor/runner.js', import.meta.url).href,
+    minThreads: 1,
+    maxThreads: 1,
+    workerData: { measures: [], plans, seed: processSeed },
+  })
+  t.after(() => thread.destroy())
+  // The first event is left out and has its letter by then, and what is wrong is met at the second one.
+  const skips = [{ handler: 0, from, reason: 'left out' }, null]
+  await assert.rejects(thread.run({ ...one, skips }), TypeError)
+  const { effects } = await thread.run(one)
+  assert.deepEqual([effects.handled, effects.letters], [[2], []])
 })
 
 test('a module that has changed since it was checked is not run', async (t) => {

@@ -163,10 +163,12 @@ export class Handling {
   }
 }
 
-/** One handler at work: what it is given to emit with. */
-class Running implements Emit {
+/** One handler at work. */
+class Running {
   readonly plan: HandlerPlan
   readonly #map: HandlerDefinition['map']
+  /** What it is given to emit with, and nothing else of this. */
+  readonly #emit: Emit
   readonly #conditions: Condition[]
   readonly #view: View
   readonly emitted: Emitted[]
@@ -188,9 +190,7 @@ class Running implements Emit {
       (measure, i) => new Emitted(measure.name, measure.by, compileEmitted(measure, i), seed),
     )
     this.#byName = new Map(plan.measures.map(({ name }, i) => [name, this.emitted[i]]))
-    // They are handed to code of others, which may take them off.
-    this.measure = this.measure.bind(this)
-    this.result = this.result.bind(this)
+    this.#emit = Object.freeze({ measure: this.#measure.bind(this), result: this.#result.bind(this) })
   }
 
   begin(wanted: boolean): void {
@@ -212,14 +212,15 @@ class Running implements Emit {
 
   /** What came of it, or undefined where all is well. */
   call(view: EventView): unknown {
+    const map = this.#map // called without `this`, which would be all of this
     try {
-      return this.#map(view, this)
+      return map(view, this.#emit)
     } catch (error) {
       return { kind: 'deadLetter', reason: messageOf(error) } satisfies Outcome
     }
   }
 
-  measure(name: string, key: string | readonly string[], value?: number, time?: number | bigint): void {
+  #measure(name: string, key: string | readonly string[], value?: number, time?: number | bigint): void {
     if (name !== this.#lastName || this.#last === undefined) this.#turnTo(name)
     this.#last!.add(this.#view, key, value, time)
   }
@@ -234,7 +235,7 @@ class Running implements Emit {
     this.#lastName = name
   }
 
-  result(key: string, bytes: Uint8Array | string): void {
+  #result(key: string, bytes: Uint8Array | string): void {
     if (typeof key !== 'string') throw new TypeError('the key of a result is not a text')
     if (typeof bytes !== 'string' && !(bytes instanceof Uint8Array)) {
       throw new TypeError(`the result ${JSON.stringify(key.slice(0, 40))} is neither bytes nor a text`)

@@ -156,6 +156,19 @@ test('what cannot be emitted makes the event a dead letter that says why', () =>
   assert.deepEqual(rows, [[], []])
 })
 
+test('a handler is given what it may call, and nothing that this is made of', () => {
+  const given: { emit?: object; receiver?: unknown } = {}
+  const one = handler(function (this: unknown, _, emit) {
+    given.emit = emit
+    given.receiver = this
+  })
+  handle(frames('s'), [one])
+  assert.deepEqual(Object.keys(given.emit!), ['measure', 'result'])
+  assert.equal(Object.getPrototypeOf(given.emit), Object.prototype)
+  assert.ok(Object.isFrozen(given.emit))
+  assert.equal(given.receiver, undefined)
+})
+
 test('one event may emit a lot, up to a bound', () => {
   const one = handler(
     ({ value }, emit) => {

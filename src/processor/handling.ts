@@ -176,6 +176,8 @@ class Running {
   #last: Emitted | undefined
   #lastName = ''
   #wanted = true
+  /** `map` is being called: what is emitted at any other time would count for another event. */
+  #open = false
   handled = 0
   dropped = new Map<string, number>()
   /** Of the event at hand; left when it ended well. */
@@ -213,14 +215,18 @@ class Running {
   /** What came of it, or undefined where all is well. */
   call(view: EventView): unknown {
     const map = this.#map // called without `this`, which would be all of this
+    this.#open = true
     try {
       return map(view, this.#emit)
     } catch (error) {
       return { kind: 'deadLetter', reason: messageOf(error) } satisfies Outcome
+    } finally {
+      this.#open = false
     }
   }
 
   #measure(name: string, key: string | readonly string[], value?: number, time?: number | bigint): void {
+    if (!this.#open) throw tooLate()
     if (name !== this.#lastName || this.#last === undefined) this.#turnTo(name)
     this.#last!.add(this.#view, key, value, time)
   }
@@ -236,6 +242,7 @@ class Running {
   }
 
   #result(key: string, bytes: Uint8Array | string): void {
+    if (!this.#open) throw tooLate()
     if (typeof key !== 'string') throw new TypeError('the key of a result is not a text')
     if (typeof bytes !== 'string' && !(bytes instanceof Uint8Array)) {
       throw new TypeError(`the result ${JSON.stringify(key.slice(0, 40))} is neither bytes nor a text`)
@@ -270,6 +277,10 @@ class Running {
   fold(): void {
     for (const one of this.emitted) one.fold()
   }
+}
+
+function tooLate(): Error {
+  return new Error('emit was called after map had returned: what an event leads to has to be known by then')
 }
 
 /** Never throws, whatever a handler has returned. */

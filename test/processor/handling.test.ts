@@ -5,7 +5,9 @@ import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
 import { deadLetter, drop, type Outcome, ok } from '../../src/handler.ts'
 import { EMITS_PER_EVENT_MAX } from '../../src/limits.ts'
-import { emitted, handle, handler, RECEIVED_AT } from './handlers.ts'
+import { Fold } from '../../src/processor/fold.ts'
+import { processSeed } from '../../src/processor/seed.ts'
+import { emitted, handle, handler, RECEIVED_AT, rowsOf } from './handlers.ts'
 import { eventFrame } from './wire.ts'
 
 const { Frame } = millrace.v1
@@ -169,6 +171,46 @@ test('a handler is given what it may call, and nothing that this is made of', ()
   assert.equal(given.receiver, undefined)
 })
 
+test('what is emitted after map has returned is refused, and counts for no other event', async () => {
+  const late: unknown[] = []
+  const attempt = (emitting: () => void) => {
+    try {
+      emitting()
+    } catch (error) {
+      late.push((error as Error).message)
+    }
+  }
+  const one = handler(
+    ({ subject }, emit) => {
+      emit.measure('m', subject, 1)
+      queueMicrotask(() => {
+        attempt(() => emit.measure('m', subject, 1))
+        attempt(() => emit.result(subject, 'late'))
+      })
+    },
+    { measures: [emitted('m', ['k'])] },
+  )
+  const fold = new Fold([], processSeed, [one])
+  const bytes = frames('a', 'b')
+  const task = () => {
+    fold.handling!.begin(new Int32Array(2))
+    const delta = fold.task(bytes, [bytes.length, RECEIVED_AT])
+    return rowsOf(delta)[0].map(({ key, count }) => [key[0], count])
+  }
+  assert.deepEqual(task(), [
+    ['a', 1],
+    ['b', 1],
+  ])
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(late.length, 4)
+  assert.match(String(late[0]), /emit was called after map had returned/)
+  assert.deepEqual(task(), [
+    ['a', 1],
+    ['b', 1],
+  ])
+  assert.equal(fold.effects!.results.length, 0)
+})
+
 test('one event may emit a lot, up to a bound', () => {
   const one = handler(
     ({ value }, emit) => {
@@ -228,7 +270,6 @@ test('each handler is given the events that it matches, and knows nothing of the
 
 test('results that are large end a task early, and the rest of it is another one', async () => {
   const { Runner } = await import('../../src/processor/runner.ts')
-  const { processSeed } = await import('../../src/processor/seed.ts')
   const one = handler((event, emit) => emit.result(`k${event.value}`, new Uint8Array(100_000)))
   const runner = new Runner([], processSeed, [one])
   const bytes = frames(...new Array(1000).fill('s'))

@@ -67,6 +67,7 @@ test('times in milliseconds and nanoseconds fall into the same windows', () => {
       assert.deepEqual(rows[0], [{ key: ['k'], window: ms, count: 1, sum: 1 }])
       assert.deepEqual(rows[1], rows[0])
     }),
+    { examples: [[18_446_744_073_709]] },
   )
 })
 

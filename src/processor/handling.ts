@@ -34,12 +34,14 @@ export interface Skip {
 }
 
 // Where a thread is, in memory that the pool can read when the thread does not answer: two numbers of 32 bits.
-/** The handler that is being called, from 1; 0 is none, LOADING while modules are loaded. */
+/** The handler that is being called, from 1; 0 is none, LOADING while modules are loaded, LEAVING after the last call. */
 export const AT_HANDLER = 0
 /** The number of the event in the task, from 0. */
 export const AT_EVENT = 1
 export const AT_BYTES = 8
 export const LOADING = -1
+/** What handlers have left for later is running: nobody knows of which event. */
+export const LEAVING = -2
 
 const NO_SKIPS: readonly Skip[] = []
 

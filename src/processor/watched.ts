@@ -4,6 +4,7 @@
 //   a call takes too long, or the thread ends  ->  the thread is replaced, and the task is done again, in fresh threads:
 //     the event that was being handled alone: it does it again           -> it becomes a dead letter, and is left out
 //                                             it does not: it was innocent -> the task is split before it
+//   the same after the last call, in what was left for later  ->  the task is halved until one event is left
 //   what is left of the task is done in a fresh thread each time: a leak of many events dies of no event alone
 //
 // Tasks that have to be done again wait for each other: there is one such thread at a time.
@@ -12,7 +13,7 @@ import type { Piscina } from 'piscina'
 import type { HandlerPlan } from '../config/config.ts'
 import { formatDuration } from '../config/units.ts'
 import { HANDLER_LOAD_MS_MAX } from '../limits.ts'
-import { AT_BYTES, AT_EVENT, AT_HANDLER, LOADING, type Skip } from './handling.ts'
+import { AT_BYTES, AT_EVENT, AT_HANDLER, LEAVING, LOADING, type Skip } from './handling.ts'
 import { type EventPlace, eventsOf } from './places.ts'
 import type { Done, Task } from './runner.ts'
 
@@ -56,14 +57,17 @@ export class Watched {
   readonly #parts: WatchedParts
   readonly #calls = new Set<Call>()
   readonly #lookMs: number
+  /** For what is left for later: whichever handler has left it, it has its time. */
+  readonly #leavingMs: number
   #timer: NodeJS.Timeout | undefined
   #again: Promise<unknown> = Promise.resolve()
   #closed = false
 
   constructor(parts: WatchedParts) {
     this.#parts = parts
-    const shortest = Math.min(...parts.plans.map(({ timeLimit }) => timeLimit))
-    this.#lookMs = Math.min(Math.max(shortest / 4, LOOK_MS_MIN), LOOK_MS_MAX)
+    const limits = parts.plans.map(({ timeLimit }) => timeLimit)
+    this.#leavingMs = Math.max(...limits)
+    this.#lookMs = Math.min(Math.max(Math.min(...limits) / 4, LOOK_MS_MIN), LOOK_MS_MAX)
     // A thread that ends between two tasks is replaced like any other.
     parts.pool.on('error', (error: Error) => parts.onNote('a thread ended between two tasks', { err: error }))
   }
@@ -180,12 +184,17 @@ export class Watched {
         continue
       }
       call.ms += this.#lookMs
-      const limit = handler === LOADING ? HANDLER_LOAD_MS_MAX : this.#parts.plans[handler - 1].timeLimit
+      const [what, limit] = this.#limitOf(handler)
       if (call.ms < limit || call.overdue !== undefined) continue
-      const what = handler === LOADING ? 'loading the modules of handlers' : 'it'
       call.overdue = `${what} took longer than ${formatDuration(limit)}`
       call.abort.abort() // ends the thread
     }
+  }
+
+  #limitOf(handler: number): [what: string, ms: number] {
+    if (handler === LOADING) return ['loading the modules of handlers', HANDLER_LOAD_MS_MAX]
+    if (handler === LEAVING) return ['what it left for later', this.#leavingMs]
+    return ['it', this.#parts.plans[handler - 1].timeLimit]
   }
 
   #tell(ended: Ended): void {

@@ -110,6 +110,24 @@ test('an event that ends its thread is found, whatever way it takes', async (t) 
   assert.deepEqual(rows, counted(all, [10, 300, 599]))
 })
 
+test('an event that leaves an endless loop for later is found', async (t) => {
+  const opened = await pool(
+    t,
+    `const spin = async () => { for (;;) await null }
+     if (subject === 'promise') return spin()
+     if (subject === 'immediate') setImmediate(() => { for (;;); })`,
+    { timeLimit: 200 },
+  )
+  const all = subjects(16, { 3: 'promise', 12: 'immediate' })
+  const { rows, letters } = await outcome(opened, all)
+  const reason = 'what it left for later took longer than 200ms'
+  assert.deepEqual(letters, [
+    { event: 3, reason },
+    { event: 12, reason },
+  ])
+  assert.deepEqual(rows, counted(all, [3, 12]))
+})
+
 test('a leak that ends thread after thread makes no event a dead letter', async (t) => {
   const opened = await pool(t, 'kept.push(new Array(2000).fill(value))', { threads: 1, timeLimit: 5000 })
   const all = subjects(12_000, {})

@@ -3,7 +3,8 @@
 //
 //   a call takes too long, or the thread ends  ->  the thread is replaced, and the task is done again, in fresh threads:
 //     the event that was being handled alone: it does it again           -> it becomes a dead letter, and is left out
-//                                             it does not: it was innocent -> the task is split before it
+//                                             it does not: it was innocent -> the task is split before it; where it
+//                                               is the only one by then, it becomes a dead letter all the same
 //   the same after the last call, in what was left for later  ->  the task is halved until one event is left
 //   what is left of the task is done in a fresh thread each time: a leak of many events dies of no event alone
 //
@@ -111,7 +112,7 @@ export class Watched {
         continue
       }
       const events = eventsOf(frames, piece.from, piece.to)
-      const guilty = await this.#guiltyOf(task, tried, events)
+      const guilty = await this.#guiltyOf(task, tried, events, skips)
       if (guilty.length > 0) {
         skips.push(...guilty)
         pieces.push(piece)
@@ -125,19 +126,32 @@ export class Watched {
     return done
   }
 
-  /** The handlers that end their thread for one event alone: that at which a thread has ended, or the only one. */
-  async #guiltyOf(task: Task, { handler, event: number }: Ended, events: EventPlace[]): Promise<Skip[]> {
-    const { plans } = this.#parts
-    const known = handler !== undefined
-    const suspects = known ? [handler] : events.length === 1 ? plans.map((_, i) => i) : []
-    const event = events[known ? number : 0]
-    const guilty: Skip[] = []
+  /**
+   * The handlers that end their thread for one event alone: that at which a thread has ended, or the only one. If it is
+   * the only one and none does, they do so together, or now and then: all that were to be called for it are meant.
+   */
+  async #guiltyOf(
+    task: Task,
+    { handler, event: number, message }: Ended,
+    events: EventPlace[],
+    skips: readonly Skip[],
+  ): Promise<Skip[]> {
+    const { plans, onNote } = this.#parts
+    const isOnly = events.length === 1
+    if (events.length === 0 || (handler === undefined && !isOnly)) return []
+    const { at, from, to } = events[handler === undefined ? 0 : number]
+    const suspects = (handler === undefined ? plans.map((_, i) => i) : [handler]).filter(
+      (one) => !skips.some((skip) => skip.handler === one && skip.from === from),
+    )
+    let guilty: Skip[] = []
     for (const suspect of suspects) {
-      const { name: only } = plans[suspect]
-      const alone = await this.#inFreshThread({ ...task, only }, { from: event.at, to: event.to })
-      if (!(alone instanceof Ended)) continue
-      guilty.push({ handler: suspect, from: event.from, reason: alone.message })
-      this.#parts.onNote(`an event became a dead letter: ${alone.message}`, { handler: only })
+      const alone = await this.#inFreshThread({ ...task, only: plans[suspect].name }, { from: at, to })
+      if (alone instanceof Ended) guilty.push({ handler: suspect, from, reason: alone.message })
+    }
+    if (isOnly && guilty.length === 0)
+      guilty = suspects.map((one) => ({ handler: one, from, reason: message }))
+    for (const { handler: one, reason } of guilty) {
+      onNote(`an event became a dead letter: ${reason}`, { handler: plans[one].name })
     }
     return guilty
   }

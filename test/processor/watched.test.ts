@@ -19,7 +19,13 @@ async function pool(t: TestContext, map: string, { threads = 2, timeLimit = 400,
   const path = join(folder(t), 'handler.mjs')
   writeFileSync(
     path,
-    `const kept = []
+    `import { appendFileSync, statSync } from 'node:fs'
+     const kept = []
+     /** True for the first calls of all threads. */
+     const isCall = (upTo) => {
+       appendFileSync('${path}.calls', '.')
+       return statSync('${path}.calls').size <= upTo
+     }
      export default { name: 'h', timeLimit: ${timeLimit}, measures: [{ name: 'm', by: ['k'], window: 'all' }],
        map(event, emit) { const { subject, value } = event; emit.measure('m', subject, value); ${map} } }`,
   )
@@ -126,6 +132,23 @@ test('an event that leaves an endless loop for later is found', async (t) => {
     { event: 12, reason },
   ])
   assert.deepEqual(rows, counted(all, [3, 12]))
+})
+
+test('an event that ends threads though not when it is alone is left out in the end', async (t) => {
+  // In the pool and in a fresh thread, and not when it is tried for its guilt.
+  const hangs = await pool(t, `if (subject === 'odd' && isCall(2)) for (;;);`, { timeLimit: 200 })
+  assert.deepEqual(await outcome(hangs, ['odd']), {
+    rows: {},
+    letters: [{ event: 0, reason: 'it took longer than 200ms' }],
+    parts: 1,
+  })
+  const later = `if (subject === 'odd' && isCall(3)) queueMicrotask(() => { throw new Error('now and then') })`
+  const throws = await pool(t, later)
+  assert.deepEqual(await outcome(throws, ['odd', 'b']), {
+    rows: { b: [1, 1] },
+    letters: [{ event: 0, reason: 'it threw where nobody could catch it: now and then' }],
+    parts: 2,
+  })
 })
 
 test('a leak that ends thread after thread makes no event a dead letter', async (t) => {

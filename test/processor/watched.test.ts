@@ -195,6 +195,22 @@ test('nothing of a task that failed is in the next one', async (t) => {
   assert.deepEqual([effects.handled, effects.letters], [[2], []])
 })
 
+test('what a module posts while it is checked is none of the check', async (t) => {
+  const path = join(folder(t), 'handler.mjs')
+  writeFileSync(
+    path,
+    `import { parentPort } from 'node:worker_threads'
+     for (const message of ['a text', null, { problems: [] }]) parentPort.postMessage(message)
+     export default { name: 'h', map() {} }`,
+  )
+  const config = { handlers: [path], measures: [], pool: { heap: 64 * MiB } } as unknown as Config
+  const { plans = [] } = await withPlans(config)
+  assert.deepEqual(
+    plans.map(({ name }) => name),
+    ['h'],
+  )
+})
+
 test('a module that has changed since it was checked is not run', async (t) => {
   const path = join(folder(t), 'handler.mjs')
   writeFileSync(path, `export default { name: 'h', map() {} }`)

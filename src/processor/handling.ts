@@ -88,8 +88,11 @@ export class Handling {
     for (const one of this.#running) one.begin(only === undefined || one.plan.name === only)
   }
 
-  /** Handles the block in the fields, which stands in frames[from, to). */
-  run(from: number, to: number): void {
+  /**
+   * Handles the block in the fields, which stands in frames[from, to). Returns where it ended in the frames: before `to`
+   * where that is enough for one task; the events behind that are cut off the block.
+   */
+  run(from: number, to: number): number {
     const { size } = this.#fields
     const running = this.#running
     const view = this.#view
@@ -109,8 +112,14 @@ export class Handling {
         at[AT_HANDLER] = 0
         if (one.results.length > 0) this.#store(one)
       }
+      if (this.full && event + 1 < size) {
+        this.#events += event + 1
+        this.#fields.cut(event + 1)
+        return view.to
+      }
     }
     this.#events += size
+    return to
   }
 
   /** Ends the task: the tables have all, and the rest is returned. */

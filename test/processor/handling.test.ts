@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
 import { deadLetter, drop, type Outcome, ok } from '../../src/handler.ts'
-import { EMITS_PER_EVENT_MAX } from '../../src/limits.ts'
+import { EMITS_PER_EVENT_MAX, TASK_RESULT_BYTES_TARGET } from '../../src/limits.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { processSeed } from '../../src/processor/seed.ts'
 import { emitted, handle, handler, RECEIVED_AT, rowsOf } from './handlers.ts'
@@ -269,23 +269,41 @@ test('each handler is given the events that it matches, and knows nothing of the
   assert.equal(effects.letters[0].handler, 1)
 })
 
-test('results that are large end a task early, and the rest of it is another one', async () => {
+test('results that are large end a task at the event that has filled it, and the rest is another one', async () => {
   const { Runner } = await import('../../src/processor/runner.ts')
-  const one = handler((event, emit) => emit.result(`k${event.value}`, new Uint8Array(100_000)))
-  const runner = new Runner([], processSeed, [one])
-  const bytes = frames(...new Array(1000).fill('s'))
+  const one = handler((event, emit) => emit.result(`k${event.id}`, new Uint8Array(100_000)))
+  const measure = {
+    name: 'm',
+    where: {},
+    by: ['source'],
+    value: 'value',
+    window: 'all',
+    quantiles: false,
+  } as const
+  const runner = new Runner([measure as unknown as Measure], processSeed, [one])
+  const events = Array.from({ length: 1000 }, (_, i) => {
+    return { id: String(i), source: 's', type: 't', ...(i % 3 === 0 ? {} : { value: i }) }
+  })
+  const bytes = Frame.encode({ events }).finish()
   const shared = new SharedArrayBuffer(bytes.length)
   new Uint8Array(shared).set(bytes)
   const runs = Float64Array.of(bytes.length, RECEIVED_AT)
   let handled = 0
+  let count = 0
+  let sum = 0
   let tasks = 0
   for (let from = 0; from < bytes.length; tasks++) {
-    const { to, effects } = runner.run({ frames: shared, bytes: bytes.length, runs, from })
+    const { to, delta, effects } = runner.run({ frames: shared, bytes: bytes.length, runs, from })
     assert.ok(to > from)
-    assert.ok(effects!.results.length < 40e6)
+    assert.ok(effects!.results.length < TASK_RESULT_BYTES_TARGET + 110_000)
     handled += effects!.handled[0]
+    const [row] = rowsOf(delta!)[0]
+    count += row.count
+    sum += row.sum
     from = to
   }
   assert.equal(handled, 1000)
+  const valued = events.flatMap(({ value }) => value ?? [])
+  assert.deepEqual([count, sum], [valued.length, valued.reduce((a, b) => a + b, 0)])
   assert.ok(tasks > 1)
 })

@@ -219,5 +219,5 @@ test('a module that has changed since it was checked is not run', async (t) => {
   writeFileSync(path, `export default { name: 'other', map() {} }`)
   const opened = openPool({ threads: 1, measures: [], plans, heap: 64 * MiB, partitions: 1, onNote() {} })
   t.after(() => opened.close())
-  await assert.rejects(opened.run(task(['a'])), /handler\.mjs has changed since the start/)
+  await assert.rejects(opened.run(task(['a'])), /handler\.mjs has changed since it was checked: send SIGHUP/)
 })

@@ -145,9 +145,9 @@ export class Emitted implements Block {
       this.highs[row] = Number(BigInt.asIntN(32, time >> 32n))
       return
     }
-    if (!(time >= 0 && time <= TIME_MS_MAX)) throw this.#wrongTime(time)
-    // The product with 10^6 has up to 64 bits: in two parts, each exact in a double.
     const ms = Math.floor(time)
+    if (!(ms >= 0 && ms <= TIME_MS_MAX)) throw this.#wrongTime(time)
+    // The product with 10^6 has up to 64 bits: in two parts, each exact in a double.
     const upper = Math.floor(ms / 1048576) * 1e6 // times 2^20
     const lower = (ms % 1048576) * 1e6 + (upper % 4096) * 1048576
     this.lows[row] = (lower % TWO_32) | 0

@@ -65,8 +65,9 @@ export class View implements EventView {
     this.lastText = ''
   }
 
-  /** Lets go of the frames. */
+  /** Lets go of the frames, and of what was decoded from them. */
   end(): void {
+    this.show(0)
     this.#buffer = NO_BYTES
   }
 

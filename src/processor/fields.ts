@@ -84,6 +84,13 @@ export class Fields implements Block {
     this.valued = 0
   }
 
+  /** Leaves the first `size` events of the block. */
+  cut(size: number): void {
+    this.size = size
+    this.valued = 0
+    for (let event = 0; event < size; event++) if (!Number.isNaN(this.values[event])) this.valued++
+  }
+
   /** `ms`: the time of events that carry none, of those walked from now on. */
   receivedAt(ms: number): void {
     const nanos = BigInt(ms) * 1_000_000n

@@ -1,7 +1,7 @@
 // Folds the bytes of events into aggregates: no object and no string is made for an event.
 //
-// Events are taken in blocks: their fields are found (fields.ts), then each measure adds the block to its table
-// (aggregates.ts), then each handler is called for its events (handling.ts).
+// Events are taken in blocks: their fields are found (fields.ts), then each handler is called for its events
+// (handling.ts), which may end the task within the block, then each measure adds the block to its table (aggregates.ts).
 
 import type { Measure } from '../config/config.ts'
 import { Aggregates } from './aggregates.ts'
@@ -65,12 +65,13 @@ export class Fold {
         at = fields.walk(at, end)
         if (fields.size === BLOCK_EVENTS) {
           events += this.#addBlock(at, measures)
+          at = this.#blockFrom
           if (this.handling?.full) break
         }
       }
     }
     events += this.#addBlock(at, measures)
-    this.stoppedAt = at
+    this.stoppedAt = this.#blockFrom
     this.effects = this.handling?.end()
     return this.#delta(events, room)
   }
@@ -89,12 +90,11 @@ export class Fold {
     return delta.buffer
   }
 
-  /** `to`: where it ends in the frames. Returns the number of events in it. */
+  /** `to`: where it ends in the frames; handlers may end it before. Returns the number of events in it. */
   #addBlock(to: number, measures: number): number {
+    this.#blockFrom = this.handling?.run(this.#blockFrom, to) ?? to
     const { size } = this.#fields
     for (let i = 0; i < measures; i++) this.#tables[i].add(this.#fields)
-    this.handling?.run(this.#blockFrom, to)
-    this.#blockFrom = to
     this.#fields.clear()
     return size
   }

@@ -6,10 +6,20 @@ import { HandlerError, loadHandler } from './handler-load.ts'
 
 export type Checked = { plan: HandlerPlan } | { problems: string[] }
 
-try {
-  const { plan } = await loadHandler(workerData as string)
-  parentPort!.postMessage({ plan } satisfies Checked)
-} catch (error) {
-  const problems = error instanceof HandlerError ? error.problems : [(error as Error).message]
-  parentPort!.postMessage({ problems } satisfies Checked)
+export interface CheckData {
+  path: string
+  /** Tells what is found here from what the module posts. */
+  tag: string
+}
+
+const { path, tag } = workerData as CheckData
+parentPort!.postMessage({ tag, checked: await check() })
+
+async function check(): Promise<Checked> {
+  try {
+    const { plan } = await loadHandler(path)
+    return { plan }
+  } catch (error) {
+    return { problems: error instanceof HandlerError ? error.problems : [(error as Error).message] }
+  }
 }

@@ -1,13 +1,14 @@
 // Checks the modules of handlers before anything is started, each in a thread of its own: one that hangs, ends its
 // thread or throws when it is loaded hurts nobody.
 
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import type { Config, HandlerPlan } from '../config/config.ts'
 import { ConfigError } from '../config/load.ts'
 import { formatDuration } from '../config/units.ts'
 import { HANDLER_LOAD_MS_MAX } from '../limits.ts'
-import type { Checked } from './handler-check-thread.ts'
+import type { CheckData, Checked } from './handler-check-thread.ts'
 
 /** The configuration with what its handlers say of themselves. Throws ConfigError with all that is wrong with them. */
 export async function withPlans(config: Config): Promise<Config> {
@@ -44,8 +45,9 @@ export async function withPlans(config: Config): Promise<Config> {
 function check(path: string, heapBytes: number): Promise<Checked> {
   if (!existsSync(path)) return Promise.resolve({ problems: ['there is no such file'] })
   return new Promise((resolve) => {
+    const tag = randomUUID()
     const thread = new Worker(new URL('./handler-check-thread.js', import.meta.url), {
-      workerData: path,
+      workerData: { path, tag } satisfies CheckData,
       resourceLimits: { maxOldGenerationSizeMb: heapBytes / 2 ** 20 },
     })
     const settle = (checked: Checked) => {
@@ -57,7 +59,10 @@ function check(path: string, heapBytes: number): Promise<Checked> {
     const timer = setTimeout(() => {
       settle({ problems: [`does not load: it has not ended after ${formatDuration(HANDLER_LOAD_MS_MAX)}`] })
     }, HANDLER_LOAD_MS_MAX)
-    thread.on('message', settle)
+    // A module may post whatever it likes.
+    thread.on('message', (message) => {
+      if (message?.tag === tag) settle(message.checked)
+    })
     thread.on('error', (error) => settle({ problems: [`does not load: ${error.message}`] }))
     thread.on('exit', (code) => settle({ problems: [`ended its thread with exit code ${code} when loaded`] }))
   })

@@ -42,7 +42,7 @@ export async function loadPlanned(plans: readonly HandlerPlan[]): Promise<Loaded
   for (const plan of plans) {
     const one = await loadHandler(plan.path)
     if (!isDeepStrictEqual(one.plan, plan)) {
-      throw new Error(`${plan.path} has changed since the start: start again`)
+      throw new Error(`${plan.path} has changed since it was checked: send SIGHUP, or start again`)
     }
     loaded.push(one)
   }

@@ -34,12 +34,14 @@ export interface Skip {
 }
 
 // Where a thread is, in memory that the pool can read when the thread does not answer: two numbers of 32 bits.
-/** The handler that is being called, from 1; 0 is none, LOADING while modules are loaded. */
+/** The handler that is being called, from 1; 0 is none, LOADING while modules are loaded, LEAVING after the last call. */
 export const AT_HANDLER = 0
 /** The number of the event in the task, from 0. */
 export const AT_EVENT = 1
 export const AT_BYTES = 8
 export const LOADING = -1
+/** What handlers have left for later is running: nobody knows of which event. */
+export const LEAVING = -2
 
 const NO_SKIPS: readonly Skip[] = []
 
@@ -86,8 +88,11 @@ export class Handling {
     for (const one of this.#running) one.begin(only === undefined || one.plan.name === only)
   }
 
-  /** Handles the block in the fields, which stands in frames[from, to). */
-  run(from: number, to: number): void {
+  /**
+   * Handles the block in the fields, which stands in frames[from, to). Returns where it ended in the frames: before `to`
+   * where that is enough for one task; the events behind that are cut off the block.
+   */
+  run(from: number, to: number): number {
     const { size } = this.#fields
     const running = this.#running
     const view = this.#view
@@ -102,13 +107,19 @@ export class Handling {
         if (this.#skips.length > 0 && this.#skipped(i)) continue
         at[AT_HANDLER] = i + 1
         const outcome = one.call(view)
-        at[AT_HANDLER] = 0
         if (outcome === undefined) one.keep()
         else this.#settle(one, i, outcome)
+        at[AT_HANDLER] = 0
         if (one.results.length > 0) this.#store(one)
+      }
+      if (this.full && event + 1 < size) {
+        this.#events += event + 1
+        this.#fields.cut(event + 1)
+        return view.to
       }
     }
     this.#events += size
+    return to
   }
 
   /** Ends the task: the tables have all, and the rest is returned. */
@@ -163,10 +174,12 @@ export class Handling {
   }
 }
 
-/** One handler at work: what it is given to emit with. */
-class Running implements Emit {
+/** One handler at work. */
+class Running {
   readonly plan: HandlerPlan
   readonly #map: HandlerDefinition['map']
+  /** What it is given to emit with, and nothing else of this. */
+  readonly #emit: Emit
   readonly #conditions: Condition[]
   readonly #view: View
   readonly emitted: Emitted[]
@@ -174,6 +187,8 @@ class Running implements Emit {
   #last: Emitted | undefined
   #lastName = ''
   #wanted = true
+  /** `map` is being called: what is emitted at any other time would count for another event. */
+  #open = false
   handled = 0
   dropped = new Map<string, number>()
   /** Of the event at hand; left when it ended well. */
@@ -188,9 +203,7 @@ class Running implements Emit {
       (measure, i) => new Emitted(measure.name, measure.by, compileEmitted(measure, i), seed),
     )
     this.#byName = new Map(plan.measures.map(({ name }, i) => [name, this.emitted[i]]))
-    // They are handed to code of others, which may take them off.
-    this.measure = this.measure.bind(this)
-    this.result = this.result.bind(this)
+    this.#emit = Object.freeze({ measure: this.#measure.bind(this), result: this.#result.bind(this) })
   }
 
   begin(wanted: boolean): void {
@@ -212,14 +225,19 @@ class Running implements Emit {
 
   /** What came of it, or undefined where all is well. */
   call(view: EventView): unknown {
+    const map = this.#map // called without `this`, which would be all of this
+    this.#open = true
     try {
-      return this.#map(view, this)
+      return map(view, this.#emit)
     } catch (error) {
       return { kind: 'deadLetter', reason: messageOf(error) } satisfies Outcome
+    } finally {
+      this.#open = false
     }
   }
 
-  measure(name: string, key: string | readonly string[], value?: number, time?: number | bigint): void {
+  #measure(name: string, key: string | readonly string[], value?: number, time?: number | bigint): void {
+    if (!this.#open) throw tooLate()
     if (name !== this.#lastName || this.#last === undefined) this.#turnTo(name)
     this.#last!.add(this.#view, key, value, time)
   }
@@ -234,7 +252,8 @@ class Running implements Emit {
     this.#lastName = name
   }
 
-  result(key: string, bytes: Uint8Array | string): void {
+  #result(key: string, bytes: Uint8Array | string): void {
+    if (!this.#open) throw tooLate()
     if (typeof key !== 'string') throw new TypeError('the key of a result is not a text')
     if (typeof bytes !== 'string' && !(bytes instanceof Uint8Array)) {
       throw new TypeError(`the result ${JSON.stringify(key.slice(0, 40))} is neither bytes nor a text`)
@@ -271,7 +290,21 @@ class Running implements Emit {
   }
 }
 
+function tooLate(): Error {
+  return new Error('emit was called after map had returned: what an event leads to has to be known by then')
+}
+
+/** Never throws, whatever a handler has returned. */
 function outcomeOf(returned: unknown): { kind: Outcome['kind']; reason: string } {
+  try {
+    return read(returned)
+  } catch {
+    return { kind: 'deadLetter', reason: 'map returned what cannot be read' }
+  }
+}
+
+/** Reads what code of others has made: a getter and a conversion to a text may throw. */
+function read(returned: unknown): { kind: Outcome['kind']; reason: string } {
   if (returned === ok) return { kind: 'ok', reason: '' }
   const { kind, reason, then } = (returned ?? {}) as { kind?: unknown; reason?: unknown; then?: unknown }
   if (kind === 'ok') return { kind, reason: '' }

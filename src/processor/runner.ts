@@ -5,7 +5,7 @@ import type { HandlerPlan, Measure } from '../config/config.ts'
 import type { Effects } from './effects.ts'
 import { Fold } from './fold.ts'
 import { loadPlanned } from './handler-load.ts'
-import { AT_BYTES, AT_HANDLER, LOADING, type Loaded, type Skip } from './handling.ts'
+import { AT_BYTES, AT_HANDLER, LEAVING, LOADING, type Loaded, type Skip } from './handling.ts'
 import { processSeed, type Seed } from './seed.ts'
 
 /** A run of frames to fold. `runs` holds pairs: where a run ends in `frames`, and its time of receipt in Unix ms. */
@@ -74,9 +74,18 @@ export default function run(task: Task): Done | Promise<Done> {
 
 async function runHandlers(task: Task): Promise<Done> {
   runner ??= await load(task)
-  const done = runner.run(task)
-  // What handlers have left for later may end the thread, and has to do so in this task: the next one is innocent.
+  let done: Done
+  try {
+    done = runner.run(task)
+  } catch (error) {
+    runner = undefined // its tables hold a part of this task
+    throw error
+  }
+  // What handlers have left for later may hang or end the thread, and has to in this task: the next one is innocent.
+  const at = new Int32Array(task.at ?? new SharedArrayBuffer(AT_BYTES))
+  at[AT_HANDLER] = LEAVING
   await new Promise((resolve) => setImmediate(resolve))
+  at[AT_HANDLER] = 0
   return done
 }
 

@@ -3,7 +3,9 @@
 //
 //   a call takes too long, or the thread ends  ->  the thread is replaced, and the task is done again, in fresh threads:
 //     the event that was being handled alone: it does it again           -> it becomes a dead letter, and is left out
-//                                             it does not: it was innocent -> the task is split before it
+//                                             it does not: it was innocent -> the task is split before it; where it
+//                                               is the only one by then, it becomes a dead letter all the same
+//   the same after the last call, in what was left for later  ->  the task is halved until one event is left
 //   what is left of the task is done in a fresh thread each time: a leak of many events dies of no event alone
 //
 // Tasks that have to be done again wait for each other: there is one such thread at a time.
@@ -12,7 +14,7 @@ import type { Piscina } from 'piscina'
 import type { HandlerPlan } from '../config/config.ts'
 import { formatDuration } from '../config/units.ts'
 import { HANDLER_LOAD_MS_MAX } from '../limits.ts'
-import { AT_BYTES, AT_EVENT, AT_HANDLER, LOADING, type Skip } from './handling.ts'
+import { AT_BYTES, AT_EVENT, AT_HANDLER, LEAVING, LOADING, type Skip } from './handling.ts'
 import { type EventPlace, eventsOf } from './places.ts'
 import type { Done, Task } from './runner.ts'
 
@@ -56,14 +58,17 @@ export class Watched {
   readonly #parts: WatchedParts
   readonly #calls = new Set<Call>()
   readonly #lookMs: number
+  /** For what is left for later: whichever handler has left it, it has its time. */
+  readonly #leavingMs: number
   #timer: NodeJS.Timeout | undefined
   #again: Promise<unknown> = Promise.resolve()
   #closed = false
 
   constructor(parts: WatchedParts) {
     this.#parts = parts
-    const shortest = Math.min(...parts.plans.map(({ timeLimit }) => timeLimit))
-    this.#lookMs = Math.min(Math.max(shortest / 4, LOOK_MS_MIN), LOOK_MS_MAX)
+    const limits = parts.plans.map(({ timeLimit }) => timeLimit)
+    this.#leavingMs = Math.max(...limits)
+    this.#lookMs = Math.min(Math.max(Math.min(...limits) / 4, LOOK_MS_MIN), LOOK_MS_MAX)
     // A thread that ends between two tasks is replaced like any other.
     parts.pool.on('error', (error: Error) => parts.onNote('a thread ended between two tasks', { err: error }))
   }
@@ -107,7 +112,7 @@ export class Watched {
         continue
       }
       const events = eventsOf(frames, piece.from, piece.to)
-      const guilty = await this.#guiltyOf(task, tried, events)
+      const guilty = await this.#guiltyOf(task, tried, events, skips)
       if (guilty.length > 0) {
         skips.push(...guilty)
         pieces.push(piece)
@@ -121,19 +126,32 @@ export class Watched {
     return done
   }
 
-  /** The handlers that end their thread for one event alone: that at which a thread has ended, or the only one. */
-  async #guiltyOf(task: Task, { handler, event: number }: Ended, events: EventPlace[]): Promise<Skip[]> {
-    const { plans } = this.#parts
-    const known = handler !== undefined
-    const suspects = known ? [handler] : events.length === 1 ? plans.map((_, i) => i) : []
-    const event = events[known ? number : 0]
-    const guilty: Skip[] = []
+  /**
+   * The handlers that end their thread for one event alone: that at which a thread has ended, or the only one. If it is
+   * the only one and none does, they do so together, or now and then: all that were to be called for it are meant.
+   */
+  async #guiltyOf(
+    task: Task,
+    { handler, event: number, message }: Ended,
+    events: EventPlace[],
+    skips: readonly Skip[],
+  ): Promise<Skip[]> {
+    const { plans, onNote } = this.#parts
+    const isOnly = events.length === 1
+    if (events.length === 0 || (handler === undefined && !isOnly)) return []
+    const { at, from, to } = events[handler === undefined ? 0 : number]
+    const suspects = (handler === undefined ? plans.map((_, i) => i) : [handler]).filter(
+      (one) => !skips.some((skip) => skip.handler === one && skip.from === from),
+    )
+    let guilty: Skip[] = []
     for (const suspect of suspects) {
-      const { name: only } = plans[suspect]
-      const alone = await this.#inFreshThread({ ...task, only }, { from: event.at, to: event.to })
-      if (!(alone instanceof Ended)) continue
-      guilty.push({ handler: suspect, from: event.from, reason: alone.message })
-      this.#parts.onNote(`an event became a dead letter: ${alone.message}`, { handler: only })
+      const alone = await this.#inFreshThread({ ...task, only: plans[suspect].name }, { from: at, to })
+      if (alone instanceof Ended) guilty.push({ handler: suspect, from, reason: alone.message })
+    }
+    if (isOnly && guilty.length === 0)
+      guilty = suspects.map((one) => ({ handler: one, from, reason: message }))
+    for (const { handler: one, reason } of guilty) {
+      onNote(`an event became a dead letter: ${reason}`, { handler: plans[one].name })
     }
     return guilty
   }
@@ -180,12 +198,17 @@ export class Watched {
         continue
       }
       call.ms += this.#lookMs
-      const limit = handler === LOADING ? HANDLER_LOAD_MS_MAX : this.#parts.plans[handler - 1].timeLimit
+      const [what, limit] = this.#limitOf(handler)
       if (call.ms < limit || call.overdue !== undefined) continue
-      const what = handler === LOADING ? 'loading the modules of handlers' : 'it'
       call.overdue = `${what} took longer than ${formatDuration(limit)}`
       call.abort.abort() // ends the thread
     }
+  }
+
+  #limitOf(handler: number): [what: string, ms: number] {
+    if (handler === LOADING) return ['loading the modules of handlers', HANDLER_LOAD_MS_MAX]
+    if (handler === LEAVING) return ['what it left for later', this.#leavingMs]
+    return ['it', this.#parts.plans[handler - 1].timeLimit]
   }
 
   #tell(ended: Ended): void {

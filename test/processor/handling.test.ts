@@ -4,8 +4,10 @@ import fc from 'fast-check'
 import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
 import { deadLetter, drop, type Outcome, ok } from '../../src/handler.ts'
-import { EMITS_PER_EVENT_MAX } from '../../src/limits.ts'
-import { emitted, handle, handler, RECEIVED_AT } from './handlers.ts'
+import { EMITS_PER_EVENT_MAX, TASK_RESULT_BYTES_TARGET } from '../../src/limits.ts'
+import { Fold } from '../../src/processor/fold.ts'
+import { processSeed } from '../../src/processor/seed.ts'
+import { emitted, handle, handler, RECEIVED_AT, rowsOf } from './handlers.ts'
 import { eventFrame } from './wire.ts'
 
 const { Frame } = millrace.v1
@@ -65,6 +67,7 @@ test('times in milliseconds and nanoseconds fall into the same windows', () => {
       assert.deepEqual(rows[0], [{ key: ['k'], window: ms, count: 1, sum: 1 }])
       assert.deepEqual(rows[1], rows[0])
     }),
+    { examples: [[18_446_744_073_709]] },
   )
 })
 
@@ -83,6 +86,8 @@ test('what a handler did for an event takes effect together, or not at all', () 
     },
     promise: () => Promise.reject(new Error('later')) as never,
     text: () => 'ok' as never,
+    untellable: () => deadLetter(Object.create(null)),
+    getter: () => Object.defineProperty({}, 'kind', { get: outcomes.throw }) as never,
   }
   const one = handler(
     ({ subject, value }, emit) => {
@@ -96,7 +101,7 @@ test('what a handler did for an event takes effect together, or not at all', () 
   )
   const { rows, effects, results } = handle(frames(...Object.keys(outcomes), 'nothing'), [one])
   assert.deepEqual(rows[0], [
-    { key: ['kénothing'], window: 0, count: 2, sum: 11 },
+    { key: ['kénothing'], window: 0, count: 2, sum: 13 },
     { key: ['kéok'], window: 0, count: 1, sum: 1 },
   ])
   assert.deepEqual(
@@ -117,6 +122,8 @@ test('what a handler did for an event takes effect together, or not at all', () 
       'undefined',
       'map returned a promise: it has to be done when it returns',
       'map returned ok: return nothing, ok, drop(reason) or deadLetter(reason)',
+      'map returned what cannot be read',
+      'map returned what cannot be read',
     ],
   )
 })
@@ -150,6 +157,59 @@ test('what cannot be emitted makes the event a dead letter that says why', () =>
     wrong.map(([reason]) => reason),
   )
   assert.deepEqual(rows, [[], []])
+})
+
+test('a handler is given what it may call, and nothing that this is made of', () => {
+  const given: { emit?: object; receiver?: unknown } = {}
+  const one = handler(function (this: unknown, _, emit) {
+    given.emit = emit
+    given.receiver = this
+  })
+  handle(frames('s'), [one])
+  assert.deepEqual(Object.keys(given.emit!), ['measure', 'result'])
+  assert.equal(Object.getPrototypeOf(given.emit), Object.prototype)
+  assert.ok(Object.isFrozen(given.emit))
+  assert.equal(given.receiver, undefined)
+})
+
+test('what is emitted after map has returned is refused, and counts for no other event', async () => {
+  const late: unknown[] = []
+  const attempt = (emitting: () => void) => {
+    try {
+      emitting()
+    } catch (error) {
+      late.push((error as Error).message)
+    }
+  }
+  const one = handler(
+    ({ subject }, emit) => {
+      emit.measure('m', subject, 1)
+      queueMicrotask(() => {
+        attempt(() => emit.measure('m', subject, 1))
+        attempt(() => emit.result(subject, 'late'))
+      })
+    },
+    { measures: [emitted('m', ['k'])] },
+  )
+  const fold = new Fold([], processSeed, [one])
+  const bytes = frames('a', 'b')
+  const task = () => {
+    fold.handling!.begin(new Int32Array(2))
+    const delta = fold.task(bytes, [bytes.length, RECEIVED_AT])
+    return rowsOf(delta)[0].map(({ key, count }) => [key[0], count])
+  }
+  assert.deepEqual(task(), [
+    ['a', 1],
+    ['b', 1],
+  ])
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(late.length, 4)
+  assert.match(String(late[0]), /emit was called after map had returned/)
+  assert.deepEqual(task(), [
+    ['a', 1],
+    ['b', 1],
+  ])
+  assert.equal(fold.effects!.results.length, 0)
 })
 
 test('one event may emit a lot, up to a bound', () => {
@@ -209,24 +269,41 @@ test('each handler is given the events that it matches, and knows nothing of the
   assert.equal(effects.letters[0].handler, 1)
 })
 
-test('results that are large end a task early, and the rest of it is another one', async () => {
+test('results that are large end a task at the event that has filled it, and the rest is another one', async () => {
   const { Runner } = await import('../../src/processor/runner.ts')
-  const { processSeed } = await import('../../src/processor/seed.ts')
-  const one = handler((event, emit) => emit.result(`k${event.value}`, new Uint8Array(100_000)))
-  const runner = new Runner([], processSeed, [one])
-  const bytes = frames(...new Array(1000).fill('s'))
+  const one = handler((event, emit) => emit.result(`k${event.id}`, new Uint8Array(100_000)))
+  const measure = {
+    name: 'm',
+    where: {},
+    by: ['source'],
+    value: 'value',
+    window: 'all',
+    quantiles: false,
+  } as const
+  const runner = new Runner([measure as unknown as Measure], processSeed, [one])
+  const events = Array.from({ length: 1000 }, (_, i) => {
+    return { id: String(i), source: 's', type: 't', ...(i % 3 === 0 ? {} : { value: i }) }
+  })
+  const bytes = Frame.encode({ events }).finish()
   const shared = new SharedArrayBuffer(bytes.length)
   new Uint8Array(shared).set(bytes)
   const runs = Float64Array.of(bytes.length, RECEIVED_AT)
   let handled = 0
+  let count = 0
+  let sum = 0
   let tasks = 0
   for (let from = 0; from < bytes.length; tasks++) {
-    const { to, effects } = runner.run({ frames: shared, bytes: bytes.length, runs, from })
+    const { to, delta, effects } = runner.run({ frames: shared, bytes: bytes.length, runs, from })
     assert.ok(to > from)
-    assert.ok(effects!.results.length < 40e6)
+    assert.ok(effects!.results.length < TASK_RESULT_BYTES_TARGET + 110_000)
     handled += effects!.handled[0]
+    const [row] = rowsOf(delta!)[0]
+    count += row.count
+    sum += row.sum
     from = to
   }
   assert.equal(handled, 1000)
+  const valued = events.flatMap(({ value }) => value ?? [])
+  assert.deepEqual([count, sum], [valued.length, valued.reduce((a, b) => a + b, 0)])
   assert.ok(tasks > 1)
 })

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { Piscina } from 'piscina'
 import { millrace } from '#proto'
 import type { Config } from '../../src/config/config.ts'
 import { withPlans } from '../../src/processor/handler-check.ts'
 import { eventsOf } from '../../src/processor/places.ts'
 import { openPool } from '../../src/processor/pool.ts'
+import { processSeed } from '../../src/processor/seed.ts'
 import { folder } from '../results/folder.ts'
 import { RECEIVED_AT, rowsOf } from './handlers.ts'
 
@@ -17,7 +19,13 @@ async function pool(t: TestContext, map: string, { threads = 2, timeLimit = 400,
   const path = join(folder(t), 'handler.mjs')
   writeFileSync(
     path,
-    `const kept = []
+    `import { appendFileSync, statSync } from 'node:fs'
+     const kept = []
+     /** True for the first calls of all threads. */
+     const isCall = (upTo) => {
+       appendFileSync('${path}.calls', '.')
+       return statSync('${path}.calls').size <= upTo
+     }
      export default { name: 'h', timeLimit: ${timeLimit}, measures: [{ name: 'm', by: ['k'], window: 'all' }],
        map(event, emit) { const { subject, value } = event; emit.measure('m', subject, value); ${map} } }`,
   )
@@ -108,6 +116,41 @@ test('an event that ends its thread is found, whatever way it takes', async (t) 
   assert.deepEqual(rows, counted(all, [10, 300, 599]))
 })
 
+test('an event that leaves an endless loop for later is found', async (t) => {
+  const opened = await pool(
+    t,
+    `const spin = async () => { for (;;) await null }
+     if (subject === 'promise') return spin()
+     if (subject === 'immediate') setImmediate(() => { for (;;); })`,
+    { timeLimit: 200 },
+  )
+  const all = subjects(16, { 3: 'promise', 12: 'immediate' })
+  const { rows, letters } = await outcome(opened, all)
+  const reason = 'what it left for later took longer than 200ms'
+  assert.deepEqual(letters, [
+    { event: 3, reason },
+    { event: 12, reason },
+  ])
+  assert.deepEqual(rows, counted(all, [3, 12]))
+})
+
+test('an event that ends threads though not when it is alone is left out in the end', async (t) => {
+  // In the pool and in a fresh thread, and not when it is tried for its guilt.
+  const hangs = await pool(t, `if (subject === 'odd' && isCall(2)) for (;;);`, { timeLimit: 200 })
+  assert.deepEqual(await outcome(hangs, ['odd']), {
+    rows: {},
+    letters: [{ event: 0, reason: 'it took longer than 200ms' }],
+    parts: 1,
+  })
+  const later = `if (subject === 'odd' && isCall(3)) queueMicrotask(() => { throw new Error('now and then') })`
+  const throws = await pool(t, later)
+  assert.deepEqual(await outcome(throws, ['odd', 'b']), {
+    rows: { b: [1, 1] },
+    letters: [{ event: 0, reason: 'it threw where nobody could catch it: now and then' }],
+    parts: 2,
+  })
+})
+
 test('a leak that ends thread after thread makes no event a dead letter', async (t) => {
   const opened = await pool(t, 'kept.push(new Array(2000).fill(value))', { threads: 1, timeLimit: 5000 })
   const all = subjects(12_000, {})
@@ -131,6 +174,43 @@ test('several tasks that hang at once are all done', async (t) => {
   }
 })
 
+test('nothing of a task that failed is in the next one', async (t) => {
+  const path = join(folder(t), 'handler.mjs')
+  writeFileSync(path, `export default { name: 'h', map() {} }`)
+  const config = { handlers: [path], measures: [], pool: { heap: 64 * MiB } } as unknown as Config
+  const { plans = [] } = await withPlans(config)
+  const one = task(['a', 'b'])
+  const [{ from }] = eventsOf(new Uint8Array(one.frames), 0, one.bytes)
+  const thread = new Piscina({
+    filename: new URL('../../src/processor/runner.js', import.meta.url).href,
+    minThreads: 1,
+    maxThreads: 1,
+    workerData: { measures: [], plans, seed: processSeed },
+  })
+  t.after(() => thread.destroy())
+  // The first event is left out and has its letter by then, and what is wrong is met at the second one.
+  const skips = [{ handler: 0, from, reason: 'left out' }, null]
+  await assert.rejects(thread.run({ ...one, skips }), TypeError)
+  const { effects } = await thread.run(one)
+  assert.deepEqual([effects.handled, effects.letters], [[2], []])
+})
+
+test('what a module posts while it is checked is none of the check', async (t) => {
+  const path = join(folder(t), 'handler.mjs')
+  writeFileSync(
+    path,
+    `import { parentPort } from 'node:worker_threads'
+     for (const message of ['a text', null, { problems: [] }]) parentPort.postMessage(message)
+     export default { name: 'h', map() {} }`,
+  )
+  const config = { handlers: [path], measures: [], pool: { heap: 64 * MiB } } as unknown as Config
+  const { plans = [] } = await withPlans(config)
+  assert.deepEqual(
+    plans.map(({ name }) => name),
+    ['h'],
+  )
+})
+
 test('a module that has changed since it was checked is not run', async (t) => {
   const path = join(folder(t), 'handler.mjs')
   writeFileSync(path, `export default { name: 'h', map() {} }`)
@@ -139,5 +219,5 @@ test('a module that has changed since it was checked is not run', async (t) => {
   writeFileSync(path, `export default { name: 'other', map() {} }`)
   const opened = openPool({ threads: 1, measures: [], plans, heap: 64 * MiB, partitions: 1, onNote() {} })
   t.after(() => opened.close())
-  await assert.rejects(opened.run(task(['a'])), /handler\.mjs has changed since the start/)
+  await assert.rejects(opened.run(task(['a'])), /handler\.mjs has changed since it was checked: send SIGHUP/)
 })

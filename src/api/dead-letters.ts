@@ -3,7 +3,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { millrace } from '#proto'
 import { Problem } from '../errors.ts'
-import { decodeEvent } from '../frame/decode.ts'
 import { DEAD_LETTER_KINDS_MAX, DEAD_LETTERS_TOLD_MAX, QUERY_ROWS_PER_TURN } from '../limits.ts'
 import {
   type Head,
@@ -13,6 +12,7 @@ import {
   type Outcome,
   readLetter,
 } from '../results/dead-letters.ts'
+import { decodeEvent } from '../results/decode-event.ts'
 import type { Stores } from '../results/stores.ts'
 import { Content, readable } from './handler-results.ts'
 import { letterCounts } from './status.ts'

@@ -8,8 +8,8 @@
 // Each partition keeps so many letters and bytes of them; past that the oldest leave, and are counted.
 
 import type { ProblemCode } from '../errors.ts'
-import { decodeEvent } from '../frame/decode.ts'
 import { DEAD_LETTER_REASON_BYTES_MAX, DEAD_LETTERS_BYTES_MAX, DEAD_LETTERS_MAX } from '../limits.ts'
+import { decodeEvent } from './decode-event.ts'
 import type { Counters } from './progress.ts'
 import type { Kept, Snapshot } from './store.ts'
 

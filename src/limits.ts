@@ -217,7 +217,7 @@ export const UNCOMMITTED_TASKS_MAX = 64
  */
 export const COMMIT_ROW_MS_CALM = 0.004
 export const COMMIT_ROW_MS_BUSY = 0.016
-export const COMMIT_INTERVAL_MS_CALM = 2
+export const COMMIT_INTERVAL_MS_CALM = 6
 export const COMMIT_INTERVAL_MS_BUSY = 10
 export const COMMIT_INTERVAL_MS_MAX = 1000
 /** Of the machine's processor time, what is idle at least while it counts as having time to spare. */

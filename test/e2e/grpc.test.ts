@@ -228,6 +228,9 @@ test('a client that never reads its acks costs no memory, and all of it is count
 
 test('a drain is told to who watches, answers what was sent, and ends streams with the reason', async (t) => {
   const { daemon, client } = await setUp(t)
+  const streaming = new StreamingClient(daemon, 'streaming', 1)
+  const sending = streaming.run()
+  await daemon.until(() => streaming.ackedEvents > 0)
   const statuses: number[] = []
   const watched = (async () => {
     for await (const { status } of client.watch()) {
@@ -235,8 +238,6 @@ test('a drain is told to who watches, answers what was sent, and ends streams wi
       if (statuses.length === 1) daemon.signal('SIGTERM')
     }
   })()
-  const streaming = new StreamingClient(daemon, 'streaming', 1)
-  const sending = streaming.run()
   await watched
   assert.deepEqual(statuses, [1, 2], 'serving, not serving')
   assert.deepEqual(await daemon.exited(), { code: 0, signal: null })

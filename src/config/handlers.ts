@@ -10,8 +10,8 @@ import {
   KEY_PARTS_MAX,
 } from '../limits.ts'
 import type { HandlerPlan } from './config.ts'
-import { choice, flag, list, map, parsed, text } from './fields.ts'
-import { name, where, window } from './measures.ts'
+import { list, map, parsed, text } from './fields.ts'
+import { consistent, counting, name, where } from './measures.ts'
 import { formatDuration, kindOf, parseDuration, quote } from './units.ts'
 
 /** A list, or its paths with commas between, as environment variables have it. */
@@ -39,13 +39,8 @@ const measure = map({
     .min(1, 'must name one part of the key at least, such as [state]')
     .max(KEY_PARTS_MAX, `has more than ${KEY_PARTS_MAX} parts`)
     .refine((names) => new Set(names).size === names.length, 'names a part twice'),
-  value: choice(['value', 'none']).prefault('value'),
-  window: window.prefault('1m'),
-  quantiles: flag().default(false),
-}).refine((one) => !(one.quantiles && one.value === 'none'), {
-  path: ['quantiles'],
-  error: 'needs numbers, and with value: none there are none',
-})
+  ...counting,
+}).refine(...consistent)
 
 const definition = map({
   name,

@@ -81,19 +81,22 @@ const by = list(
   .max(KEY_PARTS_MAX, `has more than ${KEY_PARTS_MAX} fields`)
   .refine((names) => new Set(names).size === names.length, 'names a field twice')
 
-export const window = parsed((value): number | 'all' => (value === 'all' ? 'all' : parseDuration(value)))
+const window = parsed((value): number | 'all' => (value === 'all' ? 'all' : parseDuration(value)))
 
-const measure = map({
-  name,
-  where,
-  by,
+/** How a measure counts, whoever gives it what it counts. */
+export const counting = {
   value: choice(['value', 'none']).prefault('value'),
   window: window.prefault('1m'),
   quantiles: flag().default(false),
-}).refine((one) => !(one.quantiles && one.value === 'none'), {
-  path: ['quantiles'],
-  error: 'needs numbers, and with value: none there are none',
-})
+}
+
+/** What `refine` takes to hold these to each other. */
+export const consistent = [
+  ({ quantiles, value }: { quantiles: boolean; value: string }) => !(quantiles && value === 'none'),
+  { path: ['quantiles'], error: 'needs numbers, and with value: none there are none' },
+] satisfies [unknown, unknown]
+
+const measure = map({ name, where, by, ...counting }).refine(...consistent)
 
 /** What is counted when nothing is configured. */
 const byDefault = [{ name: 'by-subject', by: ['subject'], value: 'value', window: '1m', quantiles: true }]

@@ -5,8 +5,8 @@
 
 import { isUtf8 } from 'node:buffer'
 import * as tags from '../frame/tags.ts'
+import { ended, skip, varint } from '../frame/wire.ts'
 import { FORM_BYTES, FORM_JSON, FORM_TEXT, formOf } from './cloudevents-data.ts'
-import { ended, skip, varint } from './wire.ts'
 
 /** What is known of an event beside itself. */
 export interface Receipt {

@@ -1,7 +1,7 @@
 // Which events a tap wants, looked at as bytes: most events are not wanted, and for those no string is made.
 
 import { EVENT_TAG, SOURCE_TAG, SUBJECT_TAG, TYPE_TAG } from '../frame/tags.ts'
-import { ended, skip, varint } from './wire.ts'
+import { ended, skip, varint } from '../frame/wire.ts'
 
 /** Patterns with `*` at either end, as in measures. A field that an event does not have is the empty string. */
 export interface TapFilter {

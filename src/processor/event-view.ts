@@ -10,8 +10,9 @@ import {
   EVENT_TAG,
   ID_TAG,
 } from '../frame/tags.ts'
+import { ended, skip, varint } from '../frame/wire.ts'
 import type { EventView } from '../handler.ts'
-import { BLOCK_EVENTS, type Fields, skip, varint, varintEnd } from './fields.ts'
+import { BLOCK_EVENTS, type Fields } from './fields.ts'
 import { FIELD_ATTRIBUTES, FIELD_SOURCE, FIELD_SUBJECT, FIELD_TYPE } from './measure.ts'
 import { Texts } from './texts.ts'
 
@@ -176,13 +177,13 @@ export class View implements EventView {
     let at = this.from
     while (at < end) {
       const tag = varint(bytes, at)
-      at = varintEnd()
+      at = ended
       if (tag !== wanted) {
         at = skip(bytes, at, tag)
         continue
       }
       const length = varint(bytes, at)
-      this.#from = varintEnd()
+      this.#from = ended
       at = this.#to = this.#from + length
     }
   }
@@ -196,10 +197,10 @@ export class View implements EventView {
     let at = from
     while (at < end) {
       const tag = varint(bytes, at)
-      at = varintEnd()
+      at = ended
       if (tag === ATTRIBUTES_TAG) {
         const length = varint(bytes, at)
-        at = varintEnd()
+        at = ended
         this.#entry(at, at + length)
         return at + length
       }
@@ -214,13 +215,13 @@ export class View implements EventView {
     let at = from
     while (at < end) {
       const tag = varint(bytes, at)
-      at = varintEnd()
+      at = ended
       if (tag !== ATTRIBUTE_NAME_TAG && tag !== ATTRIBUTE_VALUE_TAG) {
         at = skip(bytes, at, tag)
         continue
       }
       const length = varint(bytes, at)
-      const start = varintEnd()
+      const start = ended
       at = start + length
       if (tag === ATTRIBUTE_NAME_TAG) {
         this.#nameFrom = start
@@ -248,13 +249,13 @@ export class View implements EventView {
     let event = 0
     for (let at = this.#blockFrom; at < this.#blockTo; ) {
       const tag = varint(bytes, at)
-      at = varintEnd()
+      at = ended
       if (tag !== EVENT_TAG) {
         at = skip(bytes, at, tag)
         continue
       }
       const length = varint(bytes, at)
-      at = varintEnd()
+      at = ended
       this.#starts[event] = at
       at += length
       this.#ends[event++] = at

@@ -15,6 +15,7 @@ import {
   TYPE_TAG,
   VALUE_TAG,
 } from '../frame/tags.ts'
+import { ended, skip, varint } from '../frame/wire.ts'
 import { FIELD_ATTRIBUTES, FIELD_SOURCE, FIELD_SUBJECT, FIELD_TYPE, same } from './measure.ts'
 
 /** Events in a block: its columns stay in the first-level cache. Half and twice as many are as quick. */
@@ -23,9 +24,6 @@ export const BLOCK_EVENTS = 256
 const NO_BYTES = new Uint8Array(0)
 /** Which half of a double holds its sign and exponent, as the machine lays it. */
 const UPPER = new Uint8Array(Uint16Array.of(1).buffer)[0]
-
-/** Where the last varint ended. */
-let ended = 0
 
 /** A block of events, or of what handlers emitted: what aggregates.ts reads. */
 export interface Block {
@@ -291,50 +289,5 @@ export class Fields implements Block {
       this.starts[FIELD_ATTRIBUTES + i][event] = valueStart
       this.ends[FIELD_ATTRIBUTES + i][event] = valueEnd
     }
-  }
-}
-
-/** The varint at `at`, of at most 32 bits that count; `ended` is set to its end. */
-export function varint(bytes: Uint8Array, at: number): number {
-  let byte = bytes[at++]
-  let n = byte & 127
-  for (let shift = 7; byte > 127; shift += 7) {
-    byte = bytes[at++]
-    if (shift < 32) n |= (byte & 127) << shift
-  }
-  ended = at
-  return n >>> 0
-}
-
-/** Where the varint ended that was read last. */
-export function varintEnd(): number {
-  return ended
-}
-
-/** The end of the field whose tag ends at `at`. */
-export function skip(bytes: Uint8Array, at: number, tag: number): number {
-  switch (tag & 7) {
-    case 0:
-      varint(bytes, at)
-      return ended
-    case 1:
-      return at + 8
-    case 2: {
-      const length = varint(bytes, at)
-      return ended + length
-    }
-    case 5:
-      return at + 4
-    default:
-      return skipGroup(bytes, at)
-  }
-}
-
-/** The end of the group whose tag ends at `at`: its fields, up to its own end tag. */
-function skipGroup(bytes: Uint8Array, at: number): number {
-  for (let inside = at; ; ) {
-    const tag = varint(bytes, inside)
-    if ((tag & 7) === 4) return ended
-    inside = skip(bytes, ended, tag)
   }
 }

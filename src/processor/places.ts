@@ -1,7 +1,7 @@
 // Where events are in frames, for those who have to take them apart.
 
 import { EVENT_TAG } from '../frame/tags.ts'
-import { skip, varint, varintEnd } from './fields.ts'
+import { ended, skip, varint } from '../frame/wire.ts'
 
 /** `at` is where what belongs to an event starts, `from` where its content does; both end at `to`. */
 export interface EventPlace {
@@ -15,11 +15,11 @@ export function eventsOf(frames: Uint8Array, from: number, to: number): EventPla
   const events: EventPlace[] = []
   for (let at = from; at < to; ) {
     const tag = varint(frames, at)
-    const inside = varintEnd()
+    const inside = ended
     const end = skip(frames, inside, tag)
     if (tag === EVENT_TAG) {
       varint(frames, inside)
-      events.push({ at, from: varintEnd(), to: end })
+      events.push({ at, from: ended, to: end })
     }
     at = end
   }

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CloudEvent, HTTP } from 'cloudevents'
-import { Client } from './client.ts'
 import { Daemon, frame } from './daemon.ts'
+import { goodNeighbour } from './neighbour.ts'
 import { type Shown, TapClient } from './tap-client.ts'
 
 const structuredType = 'application/cloudevents+json; charset=utf-8'
@@ -281,8 +281,7 @@ const cases: [
 
 test('bad CloudEvents get their answer, leave nothing behind, and disturb nobody', async (t) => {
   const daemon = await Daemon.start(t)
-  const neighbour = new Client(daemon, 'neighbour', 1)
-  const sending = neighbour.run()
+  const undisturbed = goodNeighbour(daemon)
   for (const [name, body, headers, status, detail] of cases) {
     await t.test(name, async () => {
       const response = await daemon.post(body, {
@@ -297,16 +296,5 @@ test('bad CloudEvents get their answer, leave nothing behind, and disturb nobody
       assert.match(String(problem.detail), detail)
     })
   }
-  const before = neighbour.acked
-  await daemon.until(() => neighbour.acked > before + 50)
-  neighbour.stop()
-  await sending
-  assert.equal(neighbour.retries, 0, 'the good client was never refused or cut off')
-  const status = await daemon.processed(neighbour.ackedEvents)
-  assert.equal(status.processed.events, neighbour.ackedEvents, 'refused bodies left nothing behind')
-  assert.deepEqual(
-    status.roles.map(({ restarts }) => restarts),
-    [0, 0, 0, 0],
-    'no process ended',
-  )
+  await undisturbed()
 })

@@ -1,5 +1,5 @@
-// Reading of frames that scan.ts has passed: nothing is checked. For what is looked at now and then; the hot paths have
-// their own reading, with nothing to call.
+// Reading of frames that ingest/scan.ts has passed: nothing is checked. Hot loops read tags and sizes of one byte by
+// themselves, and come here for the others.
 
 /** Where the varint that was read last ends. */
 export let ended = 0
@@ -31,16 +31,14 @@ function skipGroup(bytes: Uint8Array, at: number): number {
   }
 }
 
-/** A varint of any width, of which 32 bits count; `ended` is set to its end. */
-export function varint(bytes: Uint8Array, start: number): number {
-  let value = 0
-  let at = start
-  for (let shift = 0; ; shift += 7) {
-    const byte = bytes[at++]
-    if (shift < 32) value |= (byte & 127) << shift
-    if (byte < 128) {
-      ended = at
-      return value >>> 0
-    }
+/** The varint at `at`, of any width, of which 32 bits count; `ended` is set to its end. */
+export function varint(bytes: Uint8Array, at: number): number {
+  let byte = bytes[at++]
+  let n = byte & 127
+  for (let shift = 7; byte > 127; shift += 7) {
+    byte = bytes[at++]
+    if (shift < 32) n |= (byte & 127) << shift
   }
+  ended = at
+  return n >>> 0
 }

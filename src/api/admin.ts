@@ -1,31 +1,49 @@
-// The admin port of the primary: is the daemon alive, and does it take events.
+// The admin port of the primary: is the daemon alive, does it take events, and what is going on in it.
 
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, isIP } from 'node:net'
+import type { Auth } from '../auth.ts'
 import type { Listen } from '../config/config.ts'
 import { Problem } from '../errors.ts'
 
+/** What answers at a path of the admin port. A Problem that it throws is answered as one. */
+export interface AdminRoute {
+  /** GET (with HEAD) by default. */
+  methods?: readonly string[]
+  /** Open to everyone who reaches the port, also where the configuration has keys: others need the scope admin. */
+  open?: true
+  answer(request: IncomingMessage, response: ServerResponse, url: URL): void | Promise<void>
+}
+
 export interface AdminParts {
   listen: Listen
-  /** Why the daemon is not ready, or undefined when it is. */
-  notReady(): string | undefined
+  /** The keys in force at this moment: a reload may change them. */
+  auth(): Auth
+  /** By path; one that ends in `/` answers for all paths below it that have no route of their own. */
+  routes: Readonly<Record<string, AdminRoute>>
+}
+
+/** /healthz and /readyz. `notReady`: why the daemon is not ready, or undefined when it is. */
+export function healthRoutes(notReady: () => string | undefined): Record<string, AdminRoute> {
+  const text = (response: ServerResponse, status: number, body: string) =>
+    void response.writeHead(status, { 'content-type': 'text/plain' }).end(body)
+  return {
+    '/healthz': { open: true, answer: (_, response) => text(response, 200, 'ok\n') },
+    '/readyz': {
+      open: true,
+      answer(_, response) {
+        const reason = notReady()
+        text(response, reason === undefined ? 200 : 503, `${reason ?? 'ready'}\n`)
+      },
+    },
+  }
 }
 
 /** Listens, and returns the server with the address it got. */
-export function openAdmin({ listen, notReady }: AdminParts): Promise<{ server: Server; address: Listen }> {
+export function openAdmin(parts: AdminParts): Promise<{ server: Server; address: Listen }> {
+  const { listen } = parts
   const server = createServer((request, response) => {
-    const answer = (status: number, type: string, body: string) => {
-      response.writeHead(status, { 'content-type': type }).end(body)
-    }
-    const path = request.url?.split('?')[0]
-    if (path === '/healthz') answer(200, 'text/plain', 'ok\n')
-    else if (path === '/readyz') {
-      const reason = notReady()
-      answer(reason === undefined ? 200 : 503, 'text/plain', `${reason ?? 'ready'}\n`)
-    } else {
-      const problem = new Problem('unknown-route', `there is nothing at ${path}`)
-      answer(problem.status, 'application/problem+json', problem.body(''))
-    }
+    void answer(parts, request, response).catch((error) => answerFailure(response, error))
   })
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
@@ -36,4 +54,64 @@ export function openAdmin({ listen, notReady }: AdminParts): Promise<{ server: S
       resolve({ server, address: { host: listen.host, port } })
     })
   })
+}
+
+async function answer(
+  { listen, auth, routes }: AdminParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const url = new URL(request.url?.replace(/^\/+/, '/') ?? '/', 'http://admin')
+  const route = routeOf(routes, url.pathname)
+  if (route === undefined) throw new Problem('unknown-route', `there is nothing at ${url.pathname}`)
+  const methods = route.methods ?? ['GET', 'HEAD']
+  if (!methods.includes(request.method ?? '')) {
+    response.setHeader('allow', methods.join(', '))
+    throw new Problem('wrong-method', `${url.pathname} answers to ${methods.join(', ')}`)
+  }
+  if (route.open !== true) {
+    checkOrigin(request, listen)
+    auth().check(request.headers.authorization ?? '', 'admin')
+  }
+  await route.answer(request, response, url)
+}
+
+function routeOf(routes: AdminParts['routes'], path: string): AdminRoute | undefined {
+  if (Object.hasOwn(routes, path)) return routes[path]
+  for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+    const below = path.slice(0, end + 1)
+    if (Object.hasOwn(routes, below)) return routes[below]
+  }
+  return undefined
+}
+
+/**
+ * A page of another site that is open in a browser on this machine reaches loopback too: directly, which its Origin
+ * tells, or under a name of its own that it points here (DNS rebinding), which the Host tells.
+ */
+function checkOrigin({ headers }: IncomingMessage, listen: Listen): void {
+  const { host = '', origin } = headers
+  if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
+    throw new Problem('out-of-scope', `pages of ${origin} may not use the admin port`)
+  }
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  const isLoopback = listen.host === 'localhost' || listen.host === '::1' || listen.host.startsWith('127.')
+  if (isLoopback && name !== 'localhost' && isIP(name) === 0) {
+    throw new Problem(
+      'out-of-scope',
+      `here the admin port is 127.0.0.1 or localhost, not ${name || 'nameless'}`,
+    )
+  }
+}
+
+function answerFailure(response: ServerResponse, error: unknown): void {
+  const problem = error instanceof Problem ? error : new Problem('internal', (error as Error).message)
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  const { retryAfter } = problem
+  if (retryAfter !== undefined) response.setHeader('retry-after', String(retryAfter))
+  if (problem.code === 'unauthenticated') response.setHeader('www-authenticate', 'Bearer')
+  response.writeHead(problem.status, { 'content-type': 'application/problem+json' }).end(problem.body(''))
 }

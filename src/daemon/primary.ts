@@ -2,7 +2,8 @@
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openAdmin } from '../api/admin.ts'
+import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
 import { brokersOf } from '../log/open.ts'
@@ -60,6 +61,7 @@ class Primary {
   /** As it was asked for, and with the port settled. */
   #asked: Config
   #config: Config
+  #auth: Auth
   #draining = false
   #ready = false
   #receipt: Receipt | undefined
@@ -71,6 +73,7 @@ class Primary {
   constructor(config: Config, { file, roles, load }: StartOptions, logger: Logger) {
     this.#asked = config
     this.#config = config
+    this.#auth = new Auth(config.auth, 1)
     this.#load = load
     this.#file = file
     this.#roles = roles ?? ['ingest', 'processor', 'gateway']
@@ -91,7 +94,8 @@ class Primary {
     try {
       const admin = await openAdmin({
         listen: this.#config.admin.listen,
-        notReady: () => this.#notReady(),
+        auth: () => this.#auth,
+        routes: this.#adminRoutes(),
       })
       try {
         return await this.#serve(admin.address, ended)
@@ -126,6 +130,10 @@ class Primary {
     logger.info(clean ? 'drained, bye' : 'not everything ended in time')
     if ('reason' in why) return why.exitCode
     return clean ? 0 : 1
+  }
+
+  #adminRoutes(): Record<string, AdminRoute> {
+    return healthRoutes(() => this.#notReady())
   }
 
   /** True when the data port is open. */
@@ -272,6 +280,7 @@ class Primary {
     }
     this.#asked = asked
     this.#config = config
+    this.#auth = new Auth(config.auth, 1)
     this.#logger.level = config.logging.level
     return 'applied'
   }

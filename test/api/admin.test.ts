@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { type IncomingHttpHeaders, request } from 'node:http'
+import { after, before, test } from 'node:test'
+import { openAdmin } from '../../src/api/admin.ts'
+import { Auth } from '../../src/auth.ts'
+import { Problem } from '../../src/errors.ts'
+
+const sha256 = (key: string) => createHash('sha256').update(key).digest('hex')
+let auth = new Auth('none', 1)
+let admin: Awaited<ReturnType<typeof openAdmin>>
+
+before(async () => {
+  admin = await openAdmin({
+    listen: { host: '127.0.0.1', port: 0 },
+    auth: () => auth,
+    routes: {
+      '/open': { open: true, answer: (_, response) => void response.end('open') },
+      '/figures': { answer: (_, response) => void response.end('figures') },
+      '/below/': { methods: ['GET', 'POST'], answer: (_, response, url) => void response.end(url.pathname) },
+      '/busy': {
+        answer: () => {
+          throw new Problem('overloaded', 'another one runs')
+        },
+      },
+    },
+  })
+})
+after(() => {
+  admin.server.close()
+  admin.server.closeAllConnections()
+})
+
+function ask(path: string, headers: Record<string, string> = {}, method = 'GET') {
+  return new Promise<{ status: number; body: string; headers: IncomingHttpHeaders }>((resolve, reject) => {
+    const asked = request({ ...admin.address, path, headers, method }, async (response) => {
+      let body = ''
+      for await (const chunk of response) body += chunk
+      resolve({ status: response.statusCode ?? 0, body, headers: response.headers })
+    })
+    asked.on('error', reject).end()
+  })
+}
+
+test('a path finds its route, one below a folder that folder, and nothing else is there', async () => {
+  assert.deepEqual((await ask('/figures?a=b')).body, 'figures')
+  assert.equal((await ask('/below/a/b')).body, '/below/a/b')
+  for (const path of ['/', '/figures/', '/below', '/constructor', '//x', '/%', '/toString/']) {
+    const { status, body } = await ask(path)
+    assert.deepEqual([path, status, JSON.parse(body).code], [path, 404, 'unknown-route'])
+  }
+})
+
+test('another method is told which ones are meant', async () => {
+  const { status, headers } = await ask('/figures', {}, 'POST')
+  assert.deepEqual([status, headers.allow], [405, 'GET, HEAD'])
+  assert.equal((await ask('/below/a', {}, 'POST')).status, 200)
+})
+
+test('a problem of a route is answered as one', async () => {
+  const { status, headers, body } = await ask('/busy')
+  assert.deepEqual([status, headers['retry-after'], JSON.parse(body).code], [429, '1', 'overloaded'])
+})
+
+test('where there are keys, the scope admin is asked for, but not for what is open', async () => {
+  const key = (name: string, scope: 'query' | 'admin') => ({ name, sha256: sha256(name), scopes: [scope] })
+  auth = new Auth({ keys: [key('viewer', 'query'), key('operator', 'admin')] }, 1)
+  try {
+    const status = async (path: string, name?: string) =>
+      (await ask(path, name === undefined ? {} : { authorization: `Bearer ${name}` })).status
+    assert.equal(await status('/open'), 200)
+    assert.equal(await status('/figures'), 401)
+    assert.equal(await status('/figures', 'nobody'), 401)
+    assert.equal(await status('/figures', 'viewer'), 403)
+    assert.equal(await status('/figures', 'operator'), 200)
+  } finally {
+    auth = new Auth('none', 1)
+  }
+})
+
+test('pages of other sites get nothing, also under a name that they point to this machine', async () => {
+  const { port } = admin.address
+  const own = { host: `localhost:${port}`, origin: `http://localhost:${port}` }
+  assert.equal((await ask('/figures', own)).status, 200)
+  assert.equal((await ask('/figures', { origin: 'http://evil.example' })).status, 403)
+  assert.equal((await ask('/figures', { origin: 'null' })).status, 403)
+  assert.equal((await ask('/figures', { host: `evil.example:${port}` })).status, 403)
+  assert.equal((await ask('/open', { host: `evil.example:${port}` })).status, 200)
+})

@@ -26,13 +26,15 @@ export class Daemon {
   readonly http: string
   /** `host:port`, where there is a gateway. */
   readonly grpc: string
+  readonly admin: string
   readonly pid: number
 
-  private constructor(child: ChildProcess, folder: string, ready: { http: string; grpc?: string }) {
+  private constructor(child: ChildProcess, folder: string, ready: Ready) {
     this.#child = child
     this.folder = folder
     this.http = ready.http
     this.grpc = ready.grpc ?? ''
+    this.admin = ready.admin ?? ''
     this.pid = child.pid!
   }
 
@@ -87,6 +89,13 @@ export class Daemon {
     return (await fetch(`${this.http}/v1/status`)).json() as Promise<Status>
   }
 
+  /** Asks for the metrics each second, as Prometheus may, until the function that is returned is called. */
+  scrape(): () => void {
+    const ask = async () => (await fetch(`${this.admin}/metrics`)).arrayBuffer()
+    const timer = setInterval(() => void ask().catch(() => {}), 1000)
+    return () => clearInterval(timer)
+  }
+
   /** Waits until nothing waits to be processed, `msMax` at most. The milliseconds it took; NaN where it was not enough. */
   async caughtUp(msMax = Number.POSITIVE_INFINITY): Promise<number> {
     const started = performance.now()
@@ -107,8 +116,15 @@ export class Daemon {
   }
 }
 
+/** Where what was started is found. */
+interface Ready {
+  http: string
+  grpc?: string
+  admin?: string
+}
+
 /** Undefined where the line is not JSON. */
-function parsed(line: string): { msg?: string; level: number; http: string; grpc?: string } | undefined {
+function parsed(line: string): (Ready & { msg?: string; level: number }) | undefined {
   try {
     return JSON.parse(line)
   } catch {

@@ -4,7 +4,7 @@ import { METRICS_INTERVAL_MS } from '../limits.ts'
 import { LogMisconfigured } from '../log/log.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
-import { ProcessMetrics } from '../telemetry/process.ts'
+import type { ProcessMetrics } from '../telemetry/process.ts'
 import { Conversation, type Link, linkToPrimary, type Message, type WorkerMetrics } from './link.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 import { startRole } from './roles.ts'
@@ -24,8 +24,8 @@ export class RoleRunner {
   readonly #conversation: Conversation
   readonly #taps: WorkerTaps
   readonly #metrics = new Metrics()
-  /** Undefined where the process is shared with the primary, which tells of it. */
-  readonly #process: ProcessMetrics | undefined
+  /** Undefined before the role is ready, and where the process is shared with the primary, which tells of it. */
+  #process: ProcessMetrics | undefined
   #telling: NodeJS.Timeout | undefined
   #starting: Promise<Role> | undefined
   #role: Role | undefined
@@ -44,7 +44,6 @@ export class RoleRunner {
       metrics: () => this.#measure(),
     })
     this.#taps = new WorkerTaps(link)
-    this.#process = profiled ? undefined : new ProcessMetrics(this.#metrics)
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)
       else if (message.type === 'drain') void this.drain(message.successor)
@@ -94,6 +93,9 @@ export class RoleRunner {
       this.#starting = startRole(role, parts)
       this.#role = await this.#starting
       if (!this.#draining) this.#link.send({ type: 'ready' })
+      // Its code is loaded when the role works: nothing waits for it.
+      if (!this.#profiled)
+        this.#process = new (await import('../telemetry/process.ts')).ProcessMetrics(this.#metrics)
     } catch (error) {
       if (!this.#draining) this.fail(error as Error)
     }

@@ -248,7 +248,7 @@ const processes = [
     description: 'The longest time that each process was not there for anybody, since the last scrape.',
     queries: [
       [
-        `max by (role, worker) (${of('millrace_event_loop_delay_seconds', chosen, 'quantile="max"')})`,
+        `max by (role, worker) (${of('millrace_event_loop_delay_seconds', chosen, 'quantile="1"')})`,
         '{{role}} {{worker}}',
       ],
     ],

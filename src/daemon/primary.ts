@@ -12,6 +12,7 @@ import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
+import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
@@ -57,6 +58,7 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #collector: Collector
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -79,6 +81,13 @@ class Primary {
     this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
+    this.#collector = new Collector({
+      config,
+      logger,
+      profiled: this.#profiled,
+      ready: () => this.#notReady() === undefined,
+      taps: this.#taps,
+    })
   }
 
   async run(): Promise<number> {
@@ -104,6 +113,7 @@ class Primary {
         admin.server.closeAllConnections()
       }
     } finally {
+      await this.#collector.close()
       await unlock()
       if (process.connected) process.disconnect() // pm2's channel would keep this process alive
     }
@@ -133,7 +143,7 @@ class Primary {
   }
 
   #adminRoutes(): Record<string, AdminRoute> {
-    return healthRoutes(() => this.#notReady())
+    return { ...healthRoutes(() => this.#notReady()), '/metrics': metricsRoute(this.#collector) }
   }
 
   /** True when the data port is open. */
@@ -166,13 +176,16 @@ class Primary {
   #addSlot(role: Slot['role']): void {
     const slot = new Slot({
       role,
+      worker: this.#slots.filter((other) => other.role === role).length,
       config: this.#config,
       http: !this.#roles.includes('ingest'),
       logger: this.#logger,
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
         const handlers = { daemon: () => this.#report(), letters: (order: Order) => this.#letters(order) }
-        this.#conversations.set(child, new Conversation(child.link, handlers))
+        const conversation = new Conversation(child.link, handlers)
+        this.#conversations.set(child, conversation)
+        this.#collector.attach(slot, child, conversation)
         this.#taps.attach(child.link)
         child.onExit(() => {
           this.#conversations.delete(child)
@@ -182,6 +195,7 @@ class Primary {
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
     })
     this.#slots.push(slot)
+    this.#collector.watch(slot)
     slot.start()
   }
 

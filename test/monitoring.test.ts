@@ -10,8 +10,11 @@ import { promisify } from 'node:util'
 import { parse } from 'yaml'
 import { dashboardFiles } from '../scripts/dashboards/files.ts'
 import { fetchPrometheus, prometheusMissing } from '../scripts/tools/prometheus.ts'
-import { dashboards, panelsOf } from './dashboards.ts'
-import { labelsIn } from './promql.ts'
+import { catalogue, type Metric } from '../src/telemetry/catalogue.ts'
+import { Metrics } from '../src/telemetry/metrics.ts'
+import { ProcessMetrics } from '../src/telemetry/process.ts'
+import { dashboards, panelsOf, shown } from './dashboards.ts'
+import { labelsIn, seriesIn } from './promql.ts'
 
 const run = promisify(execFile)
 
@@ -124,9 +127,44 @@ test('every alert says how bad it is, what it is, and what to do, in words that 
 test('recorded series are named level:metric:operations, and each is used', () => {
   const used = JSON.stringify([alerts, records.map(({ expr }) => expr)])
   for (const { record } of records) {
-    assert.match(record, /^job_instance:millrace_\w+:\w+$/)
+    assert.match(record, /^job(_instance)?:millrace_\w+:\w+$/)
     assert.ok(used.includes(record), record)
   }
+})
+
+test('queries name metrics that there are, by labels that they have', async () => {
+  const ofProcess = new ProcessMetrics(new Metrics())
+  const known: Record<string, Metric> = { ...catalogue, ...(await ofProcess.describe()) }
+  ofProcess.close()
+  // What Prometheus itself and our own rules add.
+  const labelsOf: Record<string, string[]> = { up: [], ALERTS: ['alertname', 'alertstate'] }
+  for (const { record } of records) labelsOf[record] = []
+  for (const [name, { type, labels, roles }] of Object.entries(known)) {
+    const own = [...labels, ...(roles === undefined ? [] : ['role', 'worker'])]
+    if (type !== 'histogram') labelsOf[name] = own
+    else for (const end of ['bucket', 'sum', 'count']) labelsOf[`${name}_${end}`] = [...own, 'le']
+    if (type === 'summary') for (const end of ['sum', 'count']) labelsOf[`${name}_${end}`] = own
+  }
+  const queries = [
+    ...shown().map(({ where, expr }) => [where, expr]),
+    ...alerts.map(({ alert, expr }) => [alert, expr]),
+    ...records.map(({ record, expr }) => [record, expr]),
+  ]
+  for (const [where, expr] of queries) {
+    const series = seriesIn(expr)
+    assert.ok(series.length > 0, where)
+    for (const name of series) assert.ok(name in labelsOf, `${where}: there is no ${name}`)
+    const labels = ['job', 'instance', ...series.flatMap((name) => labelsOf[name])]
+    for (const label of labelsIn(expr)) assert.ok(labels.includes(label), `${where}: ${label} in ${expr}`)
+  }
+})
+
+test('every metric of ours is on a dashboard, but for those that say the same as another', () => {
+  const seen = new Set(
+    shown().flatMap(({ expr }) => seriesIn(expr).map((name) => name.replace(/_(bucket|sum|count)$/, ''))),
+  )
+  const unseen = Object.keys(catalogue).filter((name) => !seen.has(name))
+  assert.deepEqual(unseen, ['millrace_events_accepted_total', 'millrace_lag_bytes'])
 })
 
 test('promtool finds nothing wrong with the configurations and the rules', needsPromtool, async () => {

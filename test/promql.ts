@@ -1,7 +1,7 @@
 // What a PromQL expression refers to, for tests that hold dashboards and rules to what there is.
 
 /** Words before a parenthesis or after a vector that are not metrics. */
-const metric = /\b(?:millrace_\w+|job_instance:\w+(?::\w+)?|process_\w+|nodejs_\w+|up|ALERTS)\b(?!\s*\()/g
+const metric = /\b(?:millrace_\w+|job(?:_instance)?:\w+:\w+|process_\w+|nodejs_\w+|up|ALERTS)\b(?!\s*\()/g
 
 /** The names of the series that it reads. */
 export function seriesIn(expr: string): string[] {

@@ -76,6 +76,7 @@ export function dashboard(
         'red',
         `${of('ALERTS', 'alertname=~"Millrace.*"', 'alertstate="firing"')}`,
         '{{alertname}}',
+        '{{severity}}',
       ),
     )
   let id = 1 // addresses of single panels hold it
@@ -101,15 +102,21 @@ export function choice(name: string, label: string, query: string): QueryVariabl
     .current({ selected: true, text: ['All'], value: ['$__all'] })
 }
 
-function mark(name: string, color: string, expr: string, text: string): AnnotationQueryBuilder {
+function mark(
+  name: string,
+  color: string,
+  expr: string,
+  title: string,
+  text = '{{instance}}',
+): AnnotationQueryBuilder {
   return new AnnotationQueryBuilder()
     .name(name)
     .datasource(source)
     .enable(true)
     .iconColor(color)
     .expr(expr)
-    .titleFormat(text)
-    .textFormat('{{instance}}')
+    .titleFormat(title)
+    .textFormat(text)
     .step('10s')
     .target(new DataqueryBuilder().datasource(source).expr(expr).refId('marks'))
 }

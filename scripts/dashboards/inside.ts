@@ -2,7 +2,7 @@
 
 import { choice, dashboard } from './dashboard.ts'
 import { colors, heatmap, lines, states } from './panels.ts'
-import { buckets, mean, of, quantile, rate, sumIncrease, sumRate } from './promql.ts'
+import { buckets, mean, of, once, quantile, rate, sumIncrease, sumRate } from './promql.ts'
 
 const chosen = 'role=~"$role"'
 
@@ -135,7 +135,7 @@ const pool = [
   lines({
     title: 'Time of a task',
     description:
-      'Folding up to half a megabyte of frames, with handlers where there are any. A p99 of seconds is a handler that hangs.',
+      'From its way to a thread to its return: folding up to half a megabyte of frames, with handlers where there are any, and waiting for a thread. A p99 of seconds is a handler that hangs.',
     queries: [
       [quantile(0.5, 'millrace_pool_task_seconds'), 'p50'],
       [quantile(0.99, 'millrace_pool_task_seconds'), 'p99'],
@@ -147,7 +147,7 @@ const pool = [
   lines({
     title: 'Events of handlers',
     description: 'What handlers made of the events that they matched.',
-    queries: [[sumRate('millrace_handler_events_total', 'handler, outcome'), '{{handler}}: {{outcome}}']],
+    queries: [[once(rate('millrace_handler_events_total'), 'handler, outcome'), '{{handler}}: {{outcome}}']],
     unit: 'cps',
     color: { ': dead_lettered$': 'red', ': dropped$': 'yellow' },
     width: 8,
@@ -155,7 +155,7 @@ const pool = [
   lines({
     title: 'Dropped, by reason',
     description: 'What handlers chose to leave out, by the reason that they give.',
-    queries: [[sumRate('millrace_events_dropped_total', 'handler, reason'), '{{handler}}: {{reason}}']],
+    queries: [[once(rate('millrace_events_dropped_total'), 'handler, reason'), '{{handler}}: {{reason}}']],
     unit: 'cps',
     stacked: true,
     width: 8,
@@ -212,7 +212,7 @@ const store = [
     title: 'Size of the store',
     description:
       'The results on disk, by partition. It grows with keys times windows and does not shrink. Plan for it: measures with fewer keys, or longer windows.',
-    queries: [[`max by (partition) (${of('millrace_store_bytes')})`, 'partition {{partition}}']],
+    queries: [[once(of('millrace_store_bytes'), 'partition'), 'partition {{partition}}']],
     unit: 'bytes',
     stacked: true,
     width: 12,
@@ -221,7 +221,7 @@ const store = [
     title: 'Dead letters kept',
     description:
       'A partition keeps 10,000 and 64 MiB of their events; past that the oldest leave. `millrace dlq ls` shows them by reason.',
-    queries: [[`sum by (instance) (${of('millrace_dead_letters')})`, '{{instance}}']],
+    queries: [[once(of('millrace_dead_letters'), 'job'), '{{job}}']],
     decimals: 0,
     width: 12,
   }),
@@ -231,7 +231,7 @@ const processes = [
   lines({
     title: 'Event loop delay, p99',
     description:
-      'How late timers fire in each process, since the last scrape. Above 100 ms a listener answers everybody late: a long query, a full core, or a machine that swaps.',
+      'How late each process came to its timers in the last 15 seconds, in the worst of them. Above 100 ms a listener answers everybody late: a long query, a full core, or a machine that swaps.',
     queries: [
       [
         `max by (role, worker) (${of('millrace_event_loop_delay_seconds', chosen, 'quantile="0.99"')})`,
@@ -245,7 +245,7 @@ const processes = [
   }),
   lines({
     title: 'Event loop delay, worst',
-    description: 'The longest time that each process was not there for anybody, since the last scrape.',
+    description: 'The longest time in the last 15 seconds that each process was not there for anybody.',
     queries: [
       [
         `max by (role, worker) (${of('millrace_event_loop_delay_seconds', chosen, 'quantile="1"')})`,

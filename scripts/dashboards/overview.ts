@@ -3,7 +3,7 @@
 import { IN_FLIGHT_BYTES_MAX } from '../../src/limits.ts'
 import { dashboard } from './dashboard.ts'
 import { colors, heatmap, lines, stat, states, table } from './panels.ts'
-import { buckets, of, quantile, sumIncrease, sumRate } from './promql.ts'
+import { buckets, of, once, quantile, rate, sumIncrease, sumRate } from './promql.ts'
 
 const upOrDown = { 0: ['down', colors.bad], 1: ['up', colors.good] } satisfies Record<
   string,
@@ -34,7 +34,7 @@ const now = [
   stat({
     title: 'Accepted',
     description: 'Events that were acknowledged, a second: durable as far as the log of the daemon promises.',
-    queries: [[sumRate('millrace_events_accepted_total'), 'accepted']],
+    queries: [[sumRate('millrace_received_events_total'), 'accepted']],
     unit: 'cps',
     color: colors.accepted,
     trend: true,
@@ -44,7 +44,7 @@ const now = [
     title: 'Processed',
     description:
       'Events whose effects were committed, a second. Over some time it is what was accepted; less means that the lag grows.',
-    queries: [[sumRate('millrace_events_processed_total'), 'processed']],
+    queries: [[once(rate('millrace_events_processed_total')), 'processed']],
     unit: 'cps',
     color: colors.processed,
     trend: true,
@@ -77,7 +77,7 @@ const now = [
   stat({
     title: 'Lag',
     description:
-      'How long the oldest event that is not processed has waited. Growing for minutes: the processor does not keep up (see "millrace: inside", Pool and Commit).',
+      'How far the results are behind: the age of the newest event that is processed, while others wait. Growing for minutes: the processor does not keep up (see "millrace: inside", Pool and Commit).',
     queries: [[`max(${of('millrace_lag_seconds')})`, 'lag']],
     unit: 's',
     color: colors.good,
@@ -90,7 +90,7 @@ const now = [
     title: 'Dead letters',
     description:
       'Events that handlers could not handle and that are kept. `millrace dlq ls` tells why; replay them when the handler is mended. A partition keeps 10,000.',
-    queries: [[`sum(${of('millrace_dead_letters')})`, 'kept']],
+    queries: [[once(of('millrace_dead_letters')), 'kept']],
     color: colors.good,
     warning: 1,
     bad: 1000,
@@ -104,8 +104,8 @@ const events = [
     description:
       'What comes in and what is done with it. The two lines lie on each other while the processor keeps up; processed above accepted means that a backlog is worked off.',
     queries: [
-      [sumRate('millrace_events_accepted_total'), 'accepted'],
-      [sumRate('millrace_events_processed_total'), 'processed'],
+      [sumRate('millrace_received_events_total'), 'accepted'],
+      [once(rate('millrace_events_processed_total')), 'processed'],
     ],
     unit: 'cps',
     width: 12,
@@ -138,17 +138,19 @@ const events = [
   lines({
     title: 'Not simply processed',
     description:
-      'Duplicates are retries that counted once: normal after reconnects. Redelivered came twice from a broker, and counted once too. Dead-lettered and dropped are decisions of handlers. Damaged is never normal.',
+      'Duplicates are retries that counted once: normal after reconnects. Redelivered came twice from a broker, and counted once too. Dead-lettered and dropped are decisions of handlers. Damaged and lost are never normal.',
     queries: [
-      [sumRate('millrace_events_duplicate_total'), 'duplicate'],
-      [sumRate('millrace_events_redelivered_total'), 'redelivered'],
-      [sumRate('millrace_events_dead_lettered_total'), 'dead-lettered'],
-      [sumRate('millrace_events_dropped_total'), 'dropped'],
-      [sumRate('millrace_events_damaged_total'), 'damaged'],
+      [once(rate('millrace_events_duplicate_total')), 'duplicate'],
+      [once(rate('millrace_events_redelivered_total')), 'redelivered'],
+      [once(rate('millrace_events_dead_lettered_total')), 'dead-lettered'],
+      [`sum (${once(rate('millrace_events_dropped_total'), 'handler, reason')})`, 'dropped'],
+      [once(rate('millrace_events_damaged_total')), 'damaged'],
+      [once(rate('millrace_segments_lost_total')), 'lost segments'],
     ],
     unit: 'cps',
     color: {
       '^damaged$': colors.bad,
+      '^lost segments$': colors.bad,
       '^dead-lettered$': 'orange',
       '^duplicate$': 'blue',
       '^redelivered$': 'purple',
@@ -222,7 +224,7 @@ const requests = [
   lines({
     title: 'Duration by route, p99',
     description:
-      'From the first line of a request to the end of its answer. Long queries are those over many rows.',
+      'From the headers of a request to its answer; of a tap or a stream, to its beginning. Long queries are those over many rows.',
     queries: [[quantile(0.99, 'millrace_http_request_duration_seconds', 'route'), '{{route}}']],
     unit: 's',
     width: 8,

@@ -39,7 +39,11 @@ async function embedded(t: TestContext): Promise<Daemon> {
   )
   return Daemon.start(t, {
     dataDir,
-    config: { handlers: [handler], grpc: { listen: '127.0.0.1:0' }, log: { partitions: 2 } },
+    config: {
+      handlers: [handler],
+      grpc: { listen: '127.0.0.1:0' },
+      log: { partitions: 2, retention: { maxBytes: '512MiB' } },
+    },
   })
 }
 

@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { pprofRoutes } from '../api/pprof.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
@@ -13,6 +14,7 @@ import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
 import { freePort } from './ports.ts'
+import { PrimaryProfiles, type Profiled } from './profiles.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
@@ -57,6 +59,7 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #profiles: PrimaryProfiles
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -79,6 +82,7 @@ class Primary {
     this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
+    this.#profiles = new PrimaryProfiles(this.#profiled ? 'all' : 'primary', () => this.#profilable())
   }
 
   async run(): Promise<number> {
@@ -133,7 +137,10 @@ class Primary {
   }
 
   #adminRoutes(): Record<string, AdminRoute> {
-    return healthRoutes(() => this.#notReady())
+    return {
+      ...healthRoutes(() => this.#notReady()),
+      ...pprofRoutes((order, signal) => this.#profiles.take(order, signal)),
+    }
   }
 
   /** True when the data port is open. */
@@ -283,6 +290,20 @@ class Primary {
     this.#auth = new Auth(config.auth, 1)
     this.#logger.level = config.logging.level
     return 'applied'
+  }
+
+  /** The processes beside this one, with their numbers among those of their role. */
+  #profilable(): Profiled[] {
+    const counts = new Map<string, number>()
+    return this.#slots.flatMap(({ role, children }) => {
+      const worker = counts.get(role) ?? 0
+      counts.set(role, worker + 1)
+      return children.flatMap((child) => {
+        const conversation = this.#conversations.get(child)
+        if (conversation === undefined || child.pid === process.pid) return []
+        return [{ role, worker, pid: child.pid, conversation }]
+      })
+    })
   }
 
   /** Has dead letters replayed or dropped by the processors that own them. */

@@ -3,6 +3,7 @@
 import { LogMisconfigured } from '../log/log.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type Link, linkToPrimary, type Message } from './link.ts'
+import { WorkerProfiles } from './profiles.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 import { roles } from './roles.ts'
 import { WorkerTaps } from './taps.ts'
@@ -31,9 +32,12 @@ export class RoleRunner {
     this.#link = link
     this.#end = end
     this.#profiled = profiled
+    const profiles = new WorkerProfiles()
     this.#conversation = new Conversation(link, {
       report: () => this.#role?.report?.(),
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
+      profile: (order) => profiles.take(order),
+      unprofile: () => profiles.stop() as undefined,
     })
     this.#taps = new WorkerTaps(link)
     link.onMessage((message) => {

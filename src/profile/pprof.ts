@@ -7,6 +7,7 @@ import {
   Label,
   Line,
   Location,
+  Mapping,
   Profile,
   Sample,
   StringTable,
@@ -49,6 +50,16 @@ class Builder {
       period: isTime ? CPU_INTERVAL_US * 1000 : HEAP_INTERVAL_BYTES,
       timeNanos: BigInt(taken.began) * 1_000_000n,
       durationNanos: BigInt(seconds) * 1_000_000_000n,
+      // Tools would look for a program to find names in: there are all.
+      mapping: [
+        new Mapping({
+          id: 1,
+          filename: this.#string('millrace'),
+          hasFunctions: true,
+          hasFilenames: true,
+          hasLineNumbers: true,
+        }),
+      ],
       comment: commentsOf(taken).map((line) => this.#string(line)),
     })
     for (const one of taken.processes) {
@@ -94,7 +105,7 @@ class Builder {
     callees.push(
       new Callee({ id, name: named, systemName: named, filename: this.#string(file), startLine: line }),
     )
-    location.push(new Location({ id, line: [new Line({ functionId: id, line })] }))
+    location.push(new Location({ id, mappingId: 1, line: [new Line({ functionId: id, line })] }))
     this.#locations.set(key, id)
     return id
   }

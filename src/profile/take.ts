@@ -18,7 +18,7 @@ import {
 /** How often a running function is noted, microseconds. */
 export const CPU_INTERVAL_US = 1_000
 /** Of all bytes that are allocated, after how many an object is noted, on average. */
-export const HEAP_INTERVAL_BYTES = 32_768
+export const HEAP_INTERVAL_BYTES = 16_384
 
 export interface ProcessProfile {
   threads: ThreadProfile[]

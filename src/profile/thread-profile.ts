@@ -8,6 +8,14 @@ import type { Profiler } from 'node:inspector/promises'
  */
 export type ProfileKind = 'cpu' | 'heap' | 'allocs' | 'trace'
 
+/** Each kind in a few words. */
+export const titles: Readonly<Record<ProfileKind, string>> = {
+  cpu: 'where the time goes',
+  heap: 'what is in use of what was allocated',
+  allocs: 'what was allocated',
+  trace: 'what happened when',
+}
+
 export interface ProfileOrder {
   kind: ProfileKind
   seconds: number

@@ -14,7 +14,7 @@ import {
   TRACE_SECONDS_MAX,
 } from '../limits.ts'
 import { drawFlame } from '../profile/flame.ts'
-import { formatAmount, functionsOf, type Stacks, stacksOf } from '../profile/stacks.ts'
+import { formatAmount, functionsOf, headline, type Stacks, stacksOf } from '../profile/stacks.ts'
 import { type ProfileKind, titles } from '../profile/thread-profile.ts'
 import { daemonOptions } from './client.ts'
 import { type Command, Failure, type Io, UsageError, type Words } from './command.ts'
@@ -136,9 +136,9 @@ async function fetchProfile(target: Target, kind: ProfileKind, seconds: number, 
 }
 
 function summary(stacks: Stacks, most: number): string {
-  const { all, unit, type, seconds } = stacks
+  const { all, unit } = stacks
   const share = (amount: number) => `${((100 * amount) / Math.max(all.total, 1)).toFixed(1)}%`
-  const lines = [`${formatAmount(all.total, unit)} of ${type} in ${seconds} s`]
+  const lines = [headline(stacks)]
   for (const { name, total, children } of all.children.values()) {
     const threads = [...children.values()].map((thread) => `${thread.name} ${share(thread.total)}`)
     lines.push(`  ${name}: ${share(total)} (${threads.join(', ')})`)

@@ -294,15 +294,16 @@ class Primary {
 
   /** The processes beside this one, with their numbers among those of their role. */
   #profilable(): Profiled[] {
-    const counts = new Map<string, number>()
-    return this.#slots.flatMap(({ role, children }) => {
-      const worker = counts.get(role) ?? 0
-      counts.set(role, worker + 1)
-      return children.flatMap((child) => {
-        const conversation = this.#conversations.get(child)
-        if (conversation === undefined || child.pid === process.pid) return []
-        return [{ role, worker, pid: child.pid, conversation }]
-      })
+    if (this.#profiled) return []
+    return this.#slots.flatMap(({ role, children }, at): Profiled[] => {
+      const worker = this.#slots.slice(0, at).filter((slot) => slot.role === role).length
+      if (children.length === 0) return [{ role, worker }]
+      return children.map((child) => ({
+        role,
+        worker,
+        pid: child.pid,
+        conversation: this.#conversations.get(child),
+      }))
     })
   }
 

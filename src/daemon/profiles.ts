@@ -7,12 +7,12 @@ import type { Labelled, Taken } from '../profile/taken.ts'
 import type { ProfileOrder } from '../profile/thread-profile.ts'
 import type { Conversation } from './link.ts'
 
-/** A process that is to be profiled, beside the primary. */
+/** A process that is to be profiled, beside the primary; without `conversation` where it is not running. */
 export interface Profiled {
   role: string
   worker: number
-  pid: number
-  conversation: Conversation
+  pid?: number
+  conversation?: Conversation | undefined
 }
 
 /** Takes the profile of this process when the primary asks for it. */
@@ -58,21 +58,25 @@ export class PrimaryProfiles {
     const others = this.#others()
     const leftOut: string[] = []
     const stop = () => {
-      for (const { conversation } of others)
-        conversation.ask('unprofile', PROFILE_PATIENCE_MS).catch(() => {})
+      for (const { conversation } of others) {
+        conversation?.ask('unprofile', PROFILE_PATIENCE_MS).catch(() => {}) // it is gone, or stalled
+      }
     }
     signal.addEventListener('abort', stop)
     try {
-      const timeoutMs = order.seconds * 1000 + PROFILE_PATIENCE_MS
       const own = takeProfile(order, signal).then((profile): Labelled => {
         return { role: this.#role, worker: 0, pid: process.pid, ...profile }
       })
-      const asked = others.map(({ conversation, role, worker, pid }) =>
-        conversation.ask('profile', timeoutMs, order).then(
-          (profile): Labelled | undefined => profile && { role, worker, pid, ...profile },
-          (error: Error) => void leftOut.push(`${role} ${worker}, pid ${pid}: ${error.message}`),
-        ),
-      )
+      const asked = others.map(async ({ conversation, role, worker, pid = 0 }) => {
+        try {
+          if (conversation === undefined) throw new Error('not running')
+          const profile = await conversation.ask('profile', order.seconds * 1000 + PROFILE_PATIENCE_MS, order)
+          return profile && { role, worker, pid, ...profile }
+        } catch (error) {
+          leftOut.push(`${role} ${worker}: ${(error as Error).message}`)
+          return undefined
+        }
+      })
       const processes = (await Promise.all([own, ...asked])).filter((one) => one !== undefined)
       return { order, began, processes, leftOut }
     } finally {

@@ -1,7 +1,7 @@
 // A flame graph as one SVG that needs no script: who calls stands above whom it calls, the widest first, and all frames
 // say what they are when pointed at. The same profile is always drawn the same.
 
-import { type Frame, formatAmount, type Stacks } from './stacks.ts'
+import { type Frame, formatAmount, headline, type Stacks } from './stacks.ts'
 
 const WIDTH = 1200
 const MARGIN = 10
@@ -53,7 +53,7 @@ export function drawFlame(stacks: Stacks, title: string): string {
   }
   draw(all, 0, MARGIN, 'thread', all)
   const height = HEAD + (deepest + 1) * ROW + MARGIN
-  const what = `${title}: ${formatAmount(all.total, stacks.unit)} of ${stacks.type} in ${stacks.seconds} s`
+  const what = `${title}: ${headline(stacks)}`
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="${escaped(what)}">`,
     `<style>${style()}</style>`,

@@ -109,3 +109,9 @@ export function formatAmount(amount: number, unit: Stacks['unit']): string {
     return amount < 1e9 ? `${(amount / 1e6).toFixed(1)} ms` : `${(amount / 1e9).toFixed(2)} s`
   return amount < 1e6 ? `${(amount / 1e3).toFixed(1)} kB` : `${(amount / 1e6).toFixed(1)} MB`
 }
+
+/** What everything adds up to: `2.75 s busy in 2 s`. */
+export function headline({ all, unit, type, seconds }: Stacks): string {
+  const words: Record<string, string> = { time: 'busy', inuse_space: 'in use', alloc_space: 'allocated' }
+  return `${formatAmount(all.total, unit)} ${words[type] ?? type} in ${seconds} s`
+}

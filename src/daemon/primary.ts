@@ -13,6 +13,7 @@ import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
+import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
 import { PrimaryProfiles, type Profiled } from './profiles.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
@@ -60,6 +61,7 @@ class Primary {
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
   readonly #profiles: PrimaryProfiles
+  readonly #collector: Collector
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -83,6 +85,13 @@ class Primary {
     this.#shared = roles !== undefined
     this.#logger = logger
     this.#profiles = new PrimaryProfiles(this.#profiled ? 'all' : 'primary', () => this.#profilable())
+    this.#collector = new Collector({
+      config,
+      logger,
+      profiled: this.#profiled,
+      ready: () => this.#notReady() === undefined,
+      taps: this.#taps,
+    })
   }
 
   async run(): Promise<number> {
@@ -108,6 +117,7 @@ class Primary {
         admin.server.closeAllConnections()
       }
     } finally {
+      await this.#collector.close()
       await unlock()
       if (process.connected) process.disconnect() // pm2's channel would keep this process alive
     }
@@ -139,6 +149,7 @@ class Primary {
   #adminRoutes(): Record<string, AdminRoute> {
     return {
       ...healthRoutes(() => this.#notReady()),
+      '/metrics': metricsRoute(this.#collector),
       ...pprofRoutes((order, signal) => this.#profiles.take(order, signal)),
     }
   }
@@ -173,13 +184,16 @@ class Primary {
   #addSlot(role: Slot['role']): void {
     const slot = new Slot({
       role,
+      worker: this.#slots.filter((other) => other.role === role).length,
       config: this.#config,
       http: !this.#roles.includes('ingest'),
       logger: this.#logger,
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
         const handlers = { daemon: () => this.#report(), letters: (order: Order) => this.#letters(order) }
-        this.#conversations.set(child, new Conversation(child.link, handlers))
+        const conversation = new Conversation(child.link, handlers)
+        this.#conversations.set(child, conversation)
+        this.#collector.attach(slot, child, conversation)
         this.#taps.attach(child.link)
         child.onExit(() => {
           this.#conversations.delete(child)
@@ -189,6 +203,7 @@ class Primary {
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
     })
     this.#slots.push(slot)
+    this.#collector.watch(slot)
     slot.start()
   }
 
@@ -295,8 +310,7 @@ class Primary {
   /** The processes beside this one, with their numbers among those of their role. */
   #profilable(): Profiled[] {
     if (this.#profiled) return []
-    return this.#slots.flatMap(({ role, children }, at): Profiled[] => {
-      const worker = this.#slots.slice(0, at).filter((slot) => slot.role === role).length
+    return this.#slots.flatMap(({ role, worker, children }): Profiled[] => {
       if (children.length === 0) return [{ role, worker }]
       return children.map((child) => ({
         role,

@@ -44,7 +44,7 @@ export class RoleRunner {
       report: () => this.#role?.report?.(),
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
       profile: (order) => profiles.take(order),
-      unprofile: () => profiles.stop() as undefined,
+      unprofile: () => void profiles.stop(),
       metrics: () => this.#measure(),
     })
     this.#taps = new WorkerTaps(link)

@@ -1,5 +1,5 @@
-// A flame graph as one SVG that needs no script: who calls stands above whom it calls, the widest first, and all frames
-// say what they are when pointed at. The same profile is always drawn the same.
+// A flame graph as one SVG: who calls stands above whom it calls, the widest first, and all frames say what they are when
+// pointed at. The same profile is always drawn the same. Where scripts run, a click on a frame fills the width with it.
 
 import { type Frame, formatAmount, headline, type Stacks } from './stacks.ts'
 
@@ -61,10 +61,41 @@ export function drawFlame(stacks: Stacks, title: string): string {
     `<text class="title" x="${MARGIN}" y="24">${escaped(what)}</text>`,
     ...legendOf(),
     ...drawn,
+    `<script>(${zooming})(${MARGIN},${WIDTH - 2 * MARGIN},${CHARACTER})</script>`,
     '</svg>',
     '',
   ].join('\n')
 }
+
+/** Runs in the drawing, where it must not need what XML would have to escape. */
+const zooming = `function (margin, width, character) {
+  const frames = [...document.querySelectorAll('g')].map((g) => {
+    const [rect, text] = [g.querySelector('rect'), g.querySelector('text')]
+    const [x, w] = ['x', 'width'].map((name) => Number(rect.getAttribute(name)))
+    return { g, rect, text, x, w, name: g.querySelector('title').textContent.split('\\n')[0] }
+  })
+  const zoom = (to) => {
+    const scale = width / to.w
+    for (const frame of frames) {
+      const left = Math.max(margin, margin + (frame.x - to.x) * scale)
+      const right = Math.min(margin + width, margin + (frame.x + frame.w - to.x) * scale)
+      frame.g.style.display = right - left > 0.3 ? '' : 'none'
+      if (frame.g.style.display === 'none') continue
+      frame.rect.setAttribute('x', left)
+      frame.rect.setAttribute('width', right - left)
+      if (frame.text === null) {
+        frame.text = document.createElementNS('http://www.w3.org/2000/svg', 'text')
+        frame.text.setAttribute('y', Number(frame.rect.getAttribute('y')) + 13)
+        frame.g.append(frame.text)
+      }
+      const room = Math.floor((right - left - 6) / character)
+      frame.text.setAttribute('x', left + 3)
+      const whole = room >= frame.name.length
+      frame.text.textContent = 3 > room ? '' : whole ? frame.name : frame.name.slice(0, room - 1) + '…'
+    }
+  }
+  for (const frame of frames) frame.g.addEventListener('click', () => zoom(frame))
+}`
 
 /** Processes in the order of the road, threads by number, functions by what is in them. */
 function inOrder(frame: Frame, depth: number): Frame[] {
@@ -112,7 +143,7 @@ function style(): string {
     'text{font:11px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#1b1d21;pointer-events:none}',
     '.title{font-size:14px}.ground{fill:#fff}.thread{fill:#e4e6ea}',
     fills(false),
-    'g:hover rect{stroke:#1b1d21}',
+    'g{cursor:pointer}g:hover rect{stroke:#1b1d21}',
     '@media(prefers-color-scheme:dark){text{fill:#f1f2f4}.ground{fill:#16181c}.thread{fill:#33373d}',
     fills(true),
     'g:hover rect{stroke:#f1f2f4}}',

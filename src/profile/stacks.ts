@@ -75,7 +75,7 @@ function frame(name: string, file: string): Frame {
   return { name, file, total: 0, self: 0, children: new Map() }
 }
 
-export interface Function {
+export interface Summed {
   name: string
   /** In itself, and with what it called; a function that calls itself is counted once. */
   self: number
@@ -83,8 +83,8 @@ export interface Function {
 }
 
 /** The functions of all threads, those that have most in themselves first. */
-export function functionsOf({ all }: Stacks): Function[] {
-  const functions = new Map<string, Function>()
+export function functionsOf({ all }: Stacks): Summed[] {
+  const functions = new Map<string, Summed>()
   const walk = (at: Frame, above: Set<string>) => {
     const known = functions.get(at.name) ?? { name: at.name, self: 0, total: 0 }
     functions.set(at.name, known)

@@ -41,18 +41,20 @@ export async function takeProfile(order: ProfileOrder, signal: AbortSignal): Pro
   try {
     const leftOut: string[] = []
     const threads: Thread[] = []
-    const begun = (thread: Thread) =>
-      begin(thread, order).then(
-        () => void threads.push(thread),
-        (error: Error) => void leftOut.push(`${nameOf(thread)}: ${error.message}`),
-      )
+    const beginnings: Promise<void>[] = []
+    const leave = (thread: Thread) => (error: Error) =>
+      void leftOut.push(`thread ${thread.name}: ${error.message}`)
+    const begun = (thread: Thread) => {
+      const began = begin(thread, order).then(() => void threads.push(thread))
+      beginnings.push(began.catch(leave(thread)))
+    }
     const others = new OtherThreads(session, begun)
     const main = { name: 'main', post: (method: string, params?: object) => postTo(session, method, params) }
-    await Promise.all([begun(main), others.attach()])
+    begun(main)
+    await others.attach()
     await pause(order.seconds * 1000, undefined, { signal })
-    const ends = threads.map((thread) =>
-      end(thread, order).catch((error: Error) => void leftOut.push(`${nameOf(thread)}: ${error.message}`)),
-    )
+    await Promise.all(beginnings)
+    const ends = threads.map((thread) => end(thread, order).catch(leave(thread)))
     const profiles = (await Promise.all(ends)).filter((profile) => profile !== undefined)
     await others.detach()
     const { rss, heapUsed, external } = process.memoryUsage()
@@ -87,10 +89,6 @@ async function end({ name, post }: Thread, { kind }: ProfileOrder): Promise<Thre
   return heapThread(name, profile)
 }
 
-function nameOf({ name }: Thread): string {
-  return `thread ${name}`
-}
-
 function postTo(session: Session, method: string, params?: object): Promise<unknown> {
   return (session.post as (method: string, params?: object) => Promise<unknown>).call(session, method, params)
 }
@@ -105,6 +103,7 @@ interface Waiting {
 class OtherThreads {
   readonly #session: Session
   readonly #waiting = new Map<number, Waiting>()
+  readonly #ended = new Set<string>()
   #asked = 0
 
   constructor(session: Session, attached: (thread: Thread) => void) {
@@ -122,6 +121,7 @@ class OtherThreads {
       else waiting?.reject(new Error(error.message))
     })
     session.on('NodeWorker.detachedFromWorker', ({ params: { sessionId } }) => {
+      this.#ended.add(sessionId)
       for (const waiting of this.#waiting.values()) {
         if (waiting.sessionId === sessionId) waiting.reject(new Error('has ended'))
       }
@@ -137,6 +137,7 @@ class OtherThreads {
   }
 
   async #post(sessionId: string, method: string, params?: object): Promise<unknown> {
+    if (this.#ended.has(sessionId)) throw new Error('has ended')
     const id = ++this.#asked
     let timer: NodeJS.Timeout | undefined
     try {

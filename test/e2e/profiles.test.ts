@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import { Profile } from 'pprof-format'
 import { PROFILE_PATIENCE_MS } from '../../src/limits.ts'
+import { stacksOf } from '../../src/profile/stacks.ts'
 import { run } from '../cli/fake.ts'
 import { wellFormed } from '../profile/xml.ts'
 import { atEnd, Daemon, frame, temporaryFolder } from './daemon.ts'
@@ -181,7 +182,15 @@ test('wrong parameters are refused, and there is no flame graph before there is 
     assert.deepEqual([path, answer.status], [path, 400])
   }
   assert.equal((await profile(daemon, 'flame.svg')).status, 404)
-  assert.equal((await profile(daemon, 'profile?seconds=1')).status, 200)
+  const idle = await profile(daemon, 'profile?seconds=1')
+  assert.equal(idle.status, 200)
+  const { all } = stacksOf(Buffer.from(await idle.arrayBuffer()))
+  for (const { name, children } of all.children.values()) {
+    for (const thread of children.values()) {
+      if (thread.name === 'main thread') continue
+      assert.ok(thread.total < 0.5e9, `${name}, ${thread.name}: ${thread.total} ns of an idle second`)
+    }
+  }
   const flame = await profile(daemon, 'flame.svg')
   assert.equal(flame.headers.get('content-type'), 'image/svg+xml')
   wellFormed(await flame.text())

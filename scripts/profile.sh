@@ -3,7 +3,7 @@
 # into profiles/, each over so many seconds (10). Needs no terminal. Leaves
 #   cpu.svg     where the time of all processes and pool threads goes    } `millrace profile`
 #   mem.svg     what they allocate                                      }
-#   trace.json  what they do one after the other, for half a second: Perfetto, chrome://tracing, speedscope
+#   trace.json  what they do one after the other, for one second: Perfetto, chrome://tracing, speedscope
 #   flame.html  `clinic flame -- node dist`: all roles in one process, as V8's own profiler sees it
 # clinic is installed into .cache/: it brings hundreds of packages.
 set -euo pipefail

@@ -313,6 +313,19 @@ export const CHANGES_MAX = 8
 /** How long a listener waits for the processor to have replayed or dropped them, milliseconds. */
 export const DEAD_LETTERS_MS_MAX = 30_000
 
+// --- Profiles -------------------------------------------------------------------------------------------
+
+/** Seconds that a profile takes when it names none, and the most it may name: samples are kept until its end. */
+export const PROFILE_SECONDS_DEFAULT = 10
+export const PROFILE_SECONDS_MAX = 60
+/** The same of a trace, which keeps the order of its samples: some MB a second. */
+export const TRACE_SECONDS_DEFAULT = 1
+export const TRACE_SECONDS_MAX = 5
+/** How long a thread may take to begin or end a profile before it is left out, milliseconds. */
+export const PROFILE_THREAD_MS_MAX = 2_000
+/** How much longer than the profile a process may take before it is left out, milliseconds. */
+export const PROFILE_PATIENCE_MS = 6_000
+
 // --- The configuration ----------------------------------------------------------------------------------
 
 /** Most listeners, and most threads of the pool: beyond it a number is a slip of the finger, not a machine. */

@@ -7,6 +7,8 @@ import type { TapBatch } from '../ingest/tap.ts'
 import type { TapFilter } from '../ingest/tap-filter.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
+import type { ProcessProfile } from '../profile/take.ts'
+import type { ProfileOrder } from '../profile/thread-profile.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import type { Snapshot } from '../telemetry/metrics.ts'
 import type { Receipt } from './reload.ts'
@@ -45,10 +47,15 @@ export interface Questions {
   daemon: DaemonReport
   /** Asked of the primary, which asks the processors: each tells of the letters in its partitions, and of no others. */
   letters: Outcome[]
+  /** Asked of all workers: a profile of their threads. undefined when another one was asked for meanwhile. */
+  profile: ProcessProfile | undefined
+  /** Asked of all workers: nobody waits for the profile any longer. */
+  unprofile: undefined
 }
 /** What is told with a question; nothing with others. */
 export interface Told {
   letters: Order
+  profile: ProfileOrder
 }
 export type Question = keyof Questions
 

@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { pprofRoutes } from '../api/pprof.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
@@ -14,6 +15,7 @@ import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
 import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
+import { PrimaryProfiles, type Profiled } from './profiles.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
@@ -58,6 +60,7 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #profiles: PrimaryProfiles
   readonly #collector: Collector
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
@@ -81,6 +84,7 @@ class Primary {
     this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
+    this.#profiles = new PrimaryProfiles(this.#profiled ? 'all' : 'primary', () => this.#profilable())
     this.#collector = new Collector({
       config,
       logger,
@@ -143,7 +147,11 @@ class Primary {
   }
 
   #adminRoutes(): Record<string, AdminRoute> {
-    return { ...healthRoutes(() => this.#notReady()), '/metrics': metricsRoute(this.#collector) }
+    return {
+      ...healthRoutes(() => this.#notReady()),
+      '/metrics': metricsRoute(this.#collector),
+      ...pprofRoutes((order, signal) => this.#profiles.take(order, signal)),
+    }
   }
 
   /** True when the data port is open. */
@@ -297,6 +305,20 @@ class Primary {
     this.#auth = new Auth(config.auth, 1)
     this.#logger.level = config.logging.level
     return 'applied'
+  }
+
+  /** The processes beside this one, with their numbers among those of their role. */
+  #profilable(): Profiled[] {
+    if (this.#profiled) return []
+    return this.#slots.flatMap(({ role, worker, children }): Profiled[] => {
+      if (children.length === 0) return [{ role, worker }]
+      return children.map((child) => ({
+        role,
+        worker,
+        pid: child.pid,
+        conversation: this.#conversations.get(child),
+      }))
+    })
   }
 
   /** Has dead letters replayed or dropped by the processors that own them. */

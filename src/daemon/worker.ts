@@ -6,6 +6,7 @@ import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import type { ProcessMetrics } from '../telemetry/process.ts'
 import { Conversation, type Link, linkToPrimary, type Message, type WorkerMetrics } from './link.ts'
+import { WorkerProfiles } from './profiles.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 import { startRole } from './roles.ts'
 import { WorkerTaps } from './taps.ts'
@@ -38,9 +39,12 @@ export class RoleRunner {
     this.#link = link
     this.#end = end
     this.#profiled = profiled
+    const profiles = new WorkerProfiles()
     this.#conversation = new Conversation(link, {
       report: () => this.#role?.report?.(),
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
+      profile: (order) => profiles.take(order),
+      unprofile: () => void profiles.stop(),
       metrics: () => this.#measure(),
     })
     this.#taps = new WorkerTaps(link)

@@ -313,6 +313,11 @@ export const CHANGES_MAX = 8
 /** How long a listener waits for the processor to have replayed or dropped them, milliseconds. */
 export const DEAD_LETTERS_MS_MAX = 30_000
 
+// --- The admin port -----------------------------------------------------------------------------------
+
+/** Largest body of a request that changes the level of the logs, bytes: it holds two words. */
+export const LOG_LEVEL_BODY_BYTES_MAX = 1 * KiB
+
 // --- The configuration ----------------------------------------------------------------------------------
 
 /** Most listeners, and most threads of the pool: beyond it a number is a slip of the finger, not a machine. */

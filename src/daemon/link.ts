@@ -52,6 +52,8 @@ export type Message =
   | { type: 'failed'; reason: string; exitCode?: number }
   /** `successor`: another one serves in its place already, so there is time to turn no client away. */
   | { type: 'drain'; successor?: true }
+  /** How much to log from now on. */
+  | { type: 'level'; level: Config['logging']['level'] }
   | { type: 'ask'; id: number; question: Question; told?: unknown }
   | { type: 'reply'; id: number; answer: unknown }
   /** To the primary: somebody reads there. From it: look for this. Answered by `tapping` when all do so. */

@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { logLevelRoute } from '../api/log-level.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
@@ -10,6 +11,7 @@ import { brokersOf } from '../log/open.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
+import { Levels } from './levels.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
 import { freePort } from './ports.ts'
@@ -57,6 +59,7 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #levels: Levels
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -79,6 +82,7 @@ class Primary {
     this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
+    this.#levels = new Levels(logger, config.logging.level)
   }
 
   async run(): Promise<number> {
@@ -133,7 +137,10 @@ class Primary {
   }
 
   #adminRoutes(): Record<string, AdminRoute> {
-    return healthRoutes(() => this.#notReady())
+    return {
+      ...healthRoutes(() => this.#notReady()),
+      '/log-level': logLevelRoute(this.#levels),
+    }
   }
 
   /** True when the data port is open. */
@@ -174,9 +181,11 @@ class Primary {
         const handlers = { daemon: () => this.#report(), letters: (order: Order) => this.#letters(order) }
         this.#conversations.set(child, new Conversation(child.link, handlers))
         this.#taps.attach(child.link)
+        this.#levels.attach(role, child.link)
         child.onExit(() => {
           this.#conversations.delete(child)
           this.#taps.detach(child.link)
+          this.#levels.detach(child.link)
         })
       },
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
@@ -281,7 +290,7 @@ class Primary {
     this.#asked = asked
     this.#config = config
     this.#auth = new Auth(config.auth, 1)
-    this.#logger.level = config.logging.level
+    this.#levels.reset(config.logging.level)
     return 'applied'
   }
 

@@ -1,5 +1,6 @@
 // A worker process: runs the role that the primary names, until it is told to drain or the primary is gone.
 
+import type { Config } from '../config/config.ts'
 import { LogMisconfigured } from '../log/log.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type Link, linkToPrimary, type Message } from './link.ts'
@@ -23,6 +24,8 @@ export class RoleRunner {
   #starting: Promise<Role> | undefined
   #role: Role | undefined
   #logger: Logger | undefined
+  /** As told, where that is not as configured. */
+  #level: Config['logging']['level'] | undefined
   #draining = false
   readonly #hurry = new AbortController()
 
@@ -38,6 +41,7 @@ export class RoleRunner {
     this.#taps = new WorkerTaps(link)
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)
+      else if (message.type === 'level') this.#setLevel(message.level)
       else if (message.type === 'drain') void this.drain(message.successor)
     })
     link.send({ type: 'hello' })
@@ -57,6 +61,11 @@ export class RoleRunner {
     }
   }
 
+  #setLevel(level: Config['logging']['level']): void {
+    this.#level = level
+    if (this.#logger !== undefined) this.#logger.level = level
+  }
+
   /** Tells the primary why, and ends. */
   fail(error: Error): void {
     const exitCode = exitCodeOf(error)
@@ -66,7 +75,7 @@ export class RoleRunner {
   }
 
   async #start({ role, config, http }: Extract<Message, { type: 'start' }>): Promise<void> {
-    const logger = createLogger(role, config.logging.level)
+    const logger = createLogger(role, this.#level ?? config.logging.level)
     this.#logger = logger
     const parts: RoleParts = {
       config,

@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { liveRoute } from '../api/live.ts'
 import { logLevelRoute } from '../api/log-level.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
@@ -13,7 +14,9 @@ import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Levels } from './levels.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
+import { Live } from './live.ts'
 import { lock } from './lock.ts'
+import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
@@ -60,6 +63,8 @@ class Primary {
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
   readonly #levels: Levels
+  readonly #collector: Collector
+  readonly #live: Live
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -83,6 +88,19 @@ class Primary {
     this.#shared = roles !== undefined
     this.#logger = logger
     this.#levels = new Levels(logger, config.logging.level)
+    this.#collector = new Collector({
+      config,
+      logger,
+      profiled: this.#profiled,
+      ready: () => this.#notReady() === undefined,
+      taps: this.#taps,
+    })
+    this.#live = new Live({
+      config,
+      collect: () => this.#collector.collect(),
+      notReady: () => this.#notReady(),
+      slots: this.#slots,
+    })
   }
 
   async run(): Promise<number> {
@@ -108,6 +126,8 @@ class Primary {
         admin.server.closeAllConnections()
       }
     } finally {
+      await this.#live.close()
+      await this.#collector.close()
       await unlock()
       if (process.connected) process.disconnect() // pm2's channel would keep this process alive
     }
@@ -139,6 +159,8 @@ class Primary {
   #adminRoutes(): Record<string, AdminRoute> {
     return {
       ...healthRoutes(() => this.#notReady()),
+      '/metrics': metricsRoute(this.#collector),
+      '/live': liveRoute(this.#live),
       '/log-level': logLevelRoute(this.#levels),
     }
   }
@@ -173,13 +195,16 @@ class Primary {
   #addSlot(role: Slot['role']): void {
     const slot = new Slot({
       role,
+      worker: this.#slots.filter((other) => other.role === role).length,
       config: this.#config,
       http: !this.#roles.includes('ingest'),
       logger: this.#logger,
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
         const handlers = { daemon: () => this.#report(), letters: (order: Order) => this.#letters(order) }
-        this.#conversations.set(child, new Conversation(child.link, handlers))
+        const conversation = new Conversation(child.link, handlers)
+        this.#conversations.set(child, conversation)
+        this.#collector.attach(slot, child, conversation)
         this.#taps.attach(child.link)
         this.#levels.attach(role, child.link)
         child.onExit(() => {
@@ -191,6 +216,7 @@ class Primary {
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
     })
     this.#slots.push(slot)
+    this.#collector.watch(slot)
     slot.start()
   }
 

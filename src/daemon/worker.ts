@@ -28,6 +28,8 @@ export class RoleRunner {
   /** Undefined where the process is shared with the primary, which tells of it. */
   readonly #process: ProcessMetrics | undefined
   #telling: NodeJS.Timeout | undefined
+  /** When it was last told or asked. */
+  #measuredAt = Number.NEGATIVE_INFINITY
   #starting: Promise<Role> | undefined
   #role: Role | undefined
   #logger: Logger | undefined
@@ -110,11 +112,14 @@ export class RoleRunner {
 
   /** Its own numbers last: whatever is sent later has counted no less. */
   async #measure(): Promise<WorkerMetrics> {
+    this.#measuredAt = performance.now()
     const ofProcess = await this.#process?.snapshot()
     return { series: { ...ofProcess, ...this.#metrics.snapshot() }, report: this.#role?.report?.() }
   }
 
+  /** Unless it was asked just now. */
   async #tell(): Promise<void> {
+    if (performance.now() - this.#measuredAt < METRICS_INTERVAL_MS) return
     this.#link.send({ type: 'metrics', metrics: await this.#measure() })
   }
 }

@@ -326,6 +326,17 @@ export const PROFILE_THREAD_MS_MAX = 2_000
 /** How much longer than the profile a process may take before it is left out, milliseconds. */
 export const PROFILE_PATIENCE_MS = 6_000
 
+// --- The admin port -----------------------------------------------------------------------------------
+
+/** Samples of the last ten minutes, one a second, that the primary keeps for whoever looks on: 2 MB. */
+export const LIVE_SAMPLES_MAX = 600
+export const LIVE_INTERVAL_MS = 1_000
+/** Who may look on at once over `/live`. Past it: 429. Each may have one write of samples in its socket's buffer. */
+export const LIVE_READERS_MAX = 32
+
+/** Largest body of a request that changes the level of the logs, bytes: it holds two words. */
+export const LOG_LEVEL_BODY_BYTES_MAX = 1 * KiB
+
 // --- The configuration ----------------------------------------------------------------------------------
 
 /** Most listeners, and most threads of the pool: beyond it a number is a slip of the finger, not a machine. */

@@ -7,6 +7,7 @@ import { bench } from './bench.ts'
 import { check } from './check.ts'
 import { type Command, Failure, helpOf, type Io, readWords, UsageError } from './command.ts'
 import { dlq } from './dlq.ts'
+import { logLevel } from './log-level.ts'
 import { profile } from './profile.ts'
 import { query } from './query.ts'
 import { reconcile } from './reconcile.ts'
@@ -26,8 +27,9 @@ const commands: readonly Command[] = [
   status,
   dlq,
   reconcile,
-  bench,
   profile,
+  logLevel,
+  bench,
 ]
 
 /**

@@ -68,6 +68,8 @@ export type Message =
   | { type: 'failed'; reason: string; exitCode?: number }
   /** `successor`: another one serves in its place already, so there is time to turn no client away. */
   | { type: 'drain'; successor?: true }
+  /** How much to log from now on. */
+  | { type: 'level'; level: Config['logging']['level'] }
   | { type: 'ask'; id: number; question: Question; told?: unknown }
   | { type: 'reply'; id: number; answer: unknown }
   /** To the primary, without being asked: what it knows of one that dies is not older than the time between two. */

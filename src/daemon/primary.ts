@@ -3,6 +3,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { liveRoute } from '../api/live.ts'
+import { logLevelRoute } from '../api/log-level.ts'
 import { pprofRoutes } from '../api/pprof.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
@@ -11,7 +13,9 @@ import { brokersOf } from '../log/open.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
+import { Levels } from './levels.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
+import { Live } from './live.ts'
 import { lock } from './lock.ts'
 import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
@@ -61,7 +65,9 @@ class Primary {
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
   readonly #profiles: PrimaryProfiles
+  readonly #levels: Levels
   readonly #collector: Collector
+  readonly #live: Live
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -85,12 +91,19 @@ class Primary {
     this.#shared = roles !== undefined
     this.#logger = logger
     this.#profiles = new PrimaryProfiles(this.#profiled ? 'all' : 'primary', () => this.#profilable())
+    this.#levels = new Levels(logger, config.logging.level)
     this.#collector = new Collector({
       config,
       logger,
       profiled: this.#profiled,
       ready: () => this.#notReady() === undefined,
       taps: this.#taps,
+    })
+    this.#live = new Live({
+      config,
+      collect: () => this.#collector.collect(),
+      notReady: () => this.#notReady(),
+      slots: this.#slots,
     })
   }
 
@@ -117,6 +130,7 @@ class Primary {
         admin.server.closeAllConnections()
       }
     } finally {
+      await this.#live.close()
       await this.#collector.close()
       await unlock()
       if (process.connected) process.disconnect() // pm2's channel would keep this process alive
@@ -151,6 +165,8 @@ class Primary {
       ...healthRoutes(() => this.#notReady()),
       '/metrics': metricsRoute(this.#collector),
       ...pprofRoutes((order, signal) => this.#profiles.take(order, signal)),
+      '/live': liveRoute(this.#live),
+      '/log-level': logLevelRoute(this.#levels),
     }
   }
 
@@ -195,9 +211,11 @@ class Primary {
         this.#conversations.set(child, conversation)
         this.#collector.attach(slot, child, conversation)
         this.#taps.attach(child.link)
+        this.#levels.attach(role, child.link)
         child.onExit(() => {
           this.#conversations.delete(child)
           this.#taps.detach(child.link)
+          this.#levels.detach(child.link)
         })
       },
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
@@ -303,7 +321,7 @@ class Primary {
     this.#asked = asked
     this.#config = config
     this.#auth = new Auth(config.auth, 1)
-    this.#logger.level = config.logging.level
+    this.#levels.reset(config.logging.level)
     return 'applied'
   }
 

@@ -313,6 +313,13 @@ export const CHANGES_MAX = 8
 /** How long a listener waits for the processor to have replayed or dropped them, milliseconds. */
 export const DEAD_LETTERS_MS_MAX = 30_000
 
+// --- The console ------------------------------------------------------------------------------------------
+
+/** Requests of the console that the admin port has open to the data port; a tap is one for as long as it runs. Past it: 429. */
+export const FORWARDS_MAX = 64
+/** How long the data port may send nothing there, milliseconds: longer than a replay may take, and than a tap is silent. */
+export const FORWARD_SILENT_MS_MAX = 40_000
+
 // --- The configuration ----------------------------------------------------------------------------------
 
 /** Most listeners, and most threads of the pool: beyond it a number is a slip of the finger, not a machine. */

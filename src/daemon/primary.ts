@@ -3,6 +3,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { consoleRoutes } from '../api/console.ts'
+import { forwardRoute } from '../api/forward.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
@@ -133,7 +135,11 @@ class Primary {
   }
 
   #adminRoutes(): Record<string, AdminRoute> {
-    return healthRoutes(() => this.#notReady())
+    return {
+      ...healthRoutes(() => this.#notReady()),
+      ...consoleRoutes(),
+      '/v1/': forwardRoute(() => (this.#serves ? this.#config.http : undefined)),
+    }
   }
 
   /** True when the data port is open. */

@@ -4,7 +4,7 @@ import { LogMisconfigured } from '../log/log.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type Link, linkToPrimary, type Message } from './link.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
-import { roles } from './roles.ts'
+import { startRole } from './roles.ts'
 import { WorkerTaps } from './taps.ts'
 
 /** When the primary was killed, its successor waits for our ports and files: what is begun gets this long. */
@@ -78,7 +78,7 @@ export class RoleRunner {
       failed: (error) => this.fail(error),
     }
     try {
-      this.#starting = roles[role](parts)
+      this.#starting = startRole(role, parts)
       this.#role = await this.#starting
       if (!this.#draining) this.#link.send({ type: 'ready' })
     } catch (error) {

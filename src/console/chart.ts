@@ -26,7 +26,7 @@ export interface ChartOptions {
 /** Unix seconds, and the values of each line. */
 export type Data = [number[], ...(number | null)[][]]
 
-const FONT = '11px system-ui, sans-serif'
+const FONT = '11px Inter, system-ui, sans-serif'
 const AXIS_WIDTH_MIN = 44
 
 export class Chart {

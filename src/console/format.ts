@@ -1,6 +1,8 @@
 // Numbers, sizes and times as people read them. Counts are written out, so that they can be compared with the API's.
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
+const hundredths = new Intl.NumberFormat('en', { maximumFractionDigits: 2 })
+const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
 const digits = new Intl.NumberFormat('en', { maximumSignificantDigits: 4 })
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 })
 
@@ -11,7 +13,7 @@ export function count(n: number): string {
 
 /** A rate: exact while it is short. */
 export function rate(n: number): string {
-  if (n > 0 && n < 10) return digits.format(Number(n.toFixed(1)))
+  if (n > 0 && n < 10) return tenths.format(n)
   return n < 1_000_000 ? whole.format(n) : compact.format(n)
 }
 
@@ -20,11 +22,11 @@ export function short(n: number): string {
   return compact.format(n)
 }
 
-/** A number of a measure; text where JSON has no number for it. */
+/** A number of a measure, its whole part in full; text where JSON has no number for it. */
 export function measured(n: number | string | undefined): string {
   if (n === undefined) return '–'
   if (typeof n === 'string') return n
-  return Number.isInteger(n) ? whole.format(n) : digits.format(n)
+  return Math.abs(n) >= 10 ? hundredths.format(n) : digits.format(n)
 }
 
 /** `seconds` with the unit that suits them; a dash where there is none. */

@@ -85,11 +85,11 @@ class LettersPanel {
     open.addEventListener('click', () => void this.#dialog.open(letter.id))
     return element('tr', { 'data-id': letter.id }, [
       element('td', { class: 'nowrap' }, time(letter.diedAt)),
-      element('td', {}, letter.handler),
+      element('td', { class: 'wide' }, letter.handler),
       element('td', { class: 'text' }, letter.reason),
-      element('td', {}, letter.type),
-      element('td', { class: 'text' }, letter.subject ?? '–'),
-      element('td', { class: 'number' }, count(letter.attempts)),
+      element('td', { class: 'wide' }, letter.type),
+      element('td', { class: 'wide text' }, letter.subject ?? '–'),
+      element('td', { class: 'number wide' }, count(letter.attempts)),
       element('td', { class: 'number' }, open),
     ])
   }

@@ -25,7 +25,9 @@ export function processTable(): (sample: Sample) => void {
 }
 
 function newLine(): HTMLTableRowElement {
-  const numbers = Array.from({ length: 5 }, () => element('td', { class: 'number' }))
+  const numbers = ['number wide', 'number', 'number', 'number', 'number wide'].map((name) =>
+    element('td', { class: name }),
+  )
   const state = element('td', {}, element('span', { class: 'pill' }))
   return element('tr', {}, [element('th', { scope: 'row' }), state, ...numbers])
 }

@@ -113,7 +113,7 @@ class Panel {
     state(
       'pressure',
       held ? 'bad' : 'good',
-      held ? `back-pressure: ${backpressure.join(', ')}` : 'no back-pressure',
+      held ? `back-pressure: ${backpressure.join(', ').replaceAll('_', ' ')}` : 'no back-pressure',
     )
     say(byId('log'), `${version} · ${log.kind} log · ${log.durability}`)
     show(byId('log'), true)

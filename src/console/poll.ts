@@ -3,6 +3,8 @@
 /** Between two answers at least, milliseconds; and so many times as long as the last one took. */
 export const PAUSE_MS_MIN = 2_000
 const PAUSE_TIMES = 10
+/** What comes into view next is asked for before. */
+const NEAR = '200px'
 
 export interface Poll {
   /** Asks at once; what was asked before is given up. */
@@ -35,10 +37,14 @@ export function poll(place: Element, ask: (signal: AbortSignal) => Promise<void>
   const wake = () => {
     if (timer === undefined && running === undefined) look()
   }
-  new IntersectionObserver((entries) => {
-    inView = entries.at(-1)?.isIntersecting === true
-    wake()
-  }).observe(place)
+  const observer = new IntersectionObserver(
+    (entries) => {
+      inView = entries.at(-1)?.isIntersecting === true
+      wake()
+    },
+    { rootMargin: NEAR },
+  )
+  observer.observe(place)
   document.addEventListener('visibilitychange', wake)
   return { now: () => void run() }
 }

@@ -3,6 +3,7 @@
 import type { HttpResponse } from 'uWebSockets.js'
 import { STATUS_CODES } from 'node:http'
 import type { Problem } from './errors.ts'
+import type { Route } from './telemetry/doors.ts'
 
 /** A response that may be gone: the client can go away at any time, and writing then would end the process. */
 export interface Exchange {
@@ -11,6 +12,10 @@ export interface Exchange {
   aborted: boolean
   /** Set while draining: the connection closes behind the answer. */
   closing: boolean
+  /** Told of the answer. */
+  readonly route: Route
+  /** When its headers came, by turnTime(). */
+  readonly since: number
 }
 
 export function answerJson(exchange: Exchange, status: string, json: string): void {
@@ -38,6 +43,7 @@ function write(
 ): void {
   if (exchange.aborted) return
   exchange.aborted = true // answered: nothing may be written after this
+  exchange.route.answered(Number(status.slice(0, 3)), exchange.since)
   const { res } = exchange
   res.cork(() => {
     res.writeStatus(status).writeHeader('content-type', type)

@@ -359,6 +359,19 @@ export const RESTART_MS_MAX = 5_000
 export const CRASHES_MAX = 5
 export const CRASH_WINDOW_MS = 30_000
 
+// --- Metrics --------------------------------------------------------------------------------------------
+
+/** How often a worker tells its numbers without being asked, milliseconds: what one that is killed loses of its own. */
+export const METRICS_INTERVAL_MS = 1_000
+/** How long a scrape waits for workers, milliseconds; of those that are silent it shows what they told last. */
+export const METRICS_ANSWER_MS_MAX = 250
+/** How long a lane whose listener is gone counts as lag, where the processor has not begun with it, milliseconds. */
+export const METRICS_LANE_MS_MAX = 30_000
+/** Lanes of listeners that are gone and were not read to their end, as metrics remember them: the oldest leave. */
+export const METRICS_LANES_MAX = 1_000
+/** How long a refusal shows as back-pressure, milliseconds: longer than between two looks of whoever watches closely. */
+export const BACKPRESSURE_SHOWN_MS = 5_000
+
 // --- The command line -----------------------------------------------------------------------------------
 
 /** Bytes after which `millrace send` closes a body: far below the smallest usual `http.maxBody`, large enough to fly. */

@@ -6,6 +6,9 @@ import type { Auth } from '../auth.ts'
 import { Problem } from '../errors.ts'
 import { CHANGES_MAX, QUERIES_MAX } from '../limits.ts'
 import type { Query } from '../results/query.ts'
+import { turnTime } from '../telemetry/clock.ts'
+import { Route } from '../telemetry/doors.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import type { Letters } from './dead-letters.ts'
 import { Content, type Results } from './handler-results.ts'
 import { parameters } from './parameters.ts'
@@ -20,6 +23,7 @@ export interface RouteParts {
   closing(): boolean
   correlationId(req: HttpRequest): string
   refused(problem: Problem, correlationId: string): void
+  metrics: Metrics
 }
 
 type Answer = (request: { name: string; search: URLSearchParams; signal: AbortSignal }) => Promise<unknown>
@@ -37,12 +41,13 @@ export function mountQueries(app: TemplatedApp, parts: RouteParts): void {
 
   /** A route that answers with JSON, or with the problem that the method's answer throws. */
   const route = (path: string, answers: Partial<Record<Method, Answer>>) => {
+    const counted = new Route(parts.metrics, templateOf(path))
     for (const [method, answer] of Object.entries(answers) as [Method, Answer][]) {
       const kind = method === 'get' ? 'query' : 'change'
       const { scope, most, called } = kinds[kind]
       app[method](path, (res, req) => {
         const gone = new AbortController()
-        const exchange = open(res, req, parts, () => gone.abort())
+        const exchange = open(res, req, parts, counted, () => gone.abort())
         const name = decode(path.endsWith('*') ? req.getUrl().slice(path.length - 1) : req.getParameter(0))
         const search = new URLSearchParams(req.getQuery())
         const authorization = req.getHeader('authorization')
@@ -70,7 +75,7 @@ export function mountQueries(app: TemplatedApp, parts: RouteParts): void {
     app.any(path, (res, req) => {
       const understood = `${methods.join(' and ')} ${methods.length === 1 ? 'is' : 'are'} understood`
       const problem = new Problem('wrong-method', `${req.getMethod().toUpperCase()} here: ${understood}`)
-      refuse(open(res, req, parts), problem, parts, { allow: methods.join(', ') })
+      refuse(open(res, req, parts, counted), problem, parts, { allow: methods.join(', ') })
     })
   }
   const get = (path: string, answer: Answer) => route(path, { get: answer })
@@ -97,31 +102,46 @@ export function mountQueries(app: TemplatedApp, parts: RouteParts): void {
 
 /** What is left when no route matches. To be mounted last. `publish`: events are taken here. */
 export function mountUnknown(app: TemplatedApp, parts: RouteParts, { publish }: { publish: boolean }): void {
+  const events = new Route(parts.metrics, '/v1/events')
+  const other = new Route(parts.metrics, 'other')
   app.any('/v1/events', (res, req) => {
     if (!publish) {
       const problem = new Problem(
         'unknown-route',
         'a gateway takes no events: post them to an ingest listener',
       )
-      refuse(open(res, req, parts), problem, parts)
+      refuse(open(res, req, parts, events), problem, parts)
       return
     }
     const problem = new Problem('wrong-method', `${req.getMethod().toUpperCase()} here: POST is understood`)
-    refuse(open(res, req, parts), problem, parts, { allow: 'POST' })
+    refuse(open(res, req, parts, events), problem, parts, { allow: 'POST' })
   })
   app.any('/*', (res, req) => {
-    refuse(open(res, req, parts), new Problem('unknown-route', `there is nothing at ${req.getUrl()}`), parts)
+    refuse(
+      open(res, req, parts, other),
+      new Problem('unknown-route', `there is nothing at ${req.getUrl()}`),
+      parts,
+    )
   })
 }
 
-export function open(res: HttpResponse, req: HttpRequest, parts: RouteParts, gone?: () => void): Exchange {
+export function open(
+  res: HttpResponse,
+  req: HttpRequest,
+  parts: RouteParts,
+  route: Route,
+  gone?: () => void,
+): Exchange {
   const exchange: Exchange = {
     res,
     correlationId: parts.correlationId(req),
     aborted: false,
     closing: parts.closing(),
+    route,
+    since: turnTime(),
   }
   res.onAborted(() => {
+    if (!exchange.aborted) route.aborted(exchange.since)
     exchange.aborted = true
     gone?.()
   })
@@ -138,6 +158,11 @@ export function refuse(
     error instanceof Problem ? error : new Problem('internal', 'this query failed', { cause: error })
   if (!exchange.aborted) parts.refused(problem, exchange.correlationId)
   answerProblem(exchange, problem, headers)
+}
+
+/** Of a path as uWebSockets.js takes it. */
+function templateOf(path: string): string {
+  return path.replace(/:(\w+)/g, '{$1}').replace('*', '{key}')
 }
 
 function decode(part = ''): string {

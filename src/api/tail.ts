@@ -10,6 +10,7 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js'
 import { Problem } from '../errors.ts'
 import { TAP_HEARTBEAT_MS, TAP_TOLD_MS, TAPS_MAX } from '../limits.ts'
+import { Route } from '../telemetry/doors.ts'
 import { parameters, type TailParameters } from './parameters.ts'
 import { open, type RouteParts, refuse } from './routes.ts'
 
@@ -43,17 +44,19 @@ export class Tails {
   readonly #parts: RouteParts
   readonly #taps: Taps
   readonly #open = new Set<Tail>()
+  readonly #route: Route
 
   constructor(parts: RouteParts, taps: Taps) {
     this.#parts = parts
     this.#taps = taps
+    this.#route = new Route(parts.metrics, PATH)
   }
 
   mount(app: TemplatedApp): void {
     app.get(PATH, (res, req) => this.#get(res, req))
     app.any(PATH, (res, req) => {
       const problem = new Problem('wrong-method', `${req.getMethod().toUpperCase()} here: GET is understood`)
-      refuse(open(res, req, this.#parts), problem, this.#parts, { allow: 'GET' })
+      refuse(open(res, req, this.#parts, this.#route), problem, this.#parts, { allow: 'GET' })
     })
   }
 
@@ -64,13 +67,17 @@ export class Tails {
 
   #get(res: HttpResponse, req: HttpRequest): void {
     let tail: Tail | undefined
-    const exchange = open(res, req, this.#parts, () => tail?.gone())
+    const exchange = open(res, req, this.#parts, this.#route, () => tail?.gone())
     try {
       if (this.#parts.closing()) throw new Problem('draining', 'this listener is leaving: connect again')
       this.#parts.auth.check(req.getHeader('authorization'), 'query')
       const { filter, rate } = parameters.tail(new URLSearchParams(req.getQuery()))
       if (this.#open.size >= TAPS_MAX) throw new Problem('overloaded', `${TAPS_MAX} taps are open here`)
-      tail = new Tail(res, exchange.correlationId, (ended) => this.#open.delete(ended))
+      const begun = () => {
+        exchange.aborted = true // answered: how long it is read is no duration of a request
+        this.#route.answered(200, exchange.since)
+      }
+      tail = new Tail(res, exchange.correlationId, begun, (ended) => this.#open.delete(ended))
       this.#open.add(tail)
       tail.read(this.#taps.open(filter, rate, (news) => tail?.news(news)))
     } catch (error) {
@@ -83,6 +90,7 @@ export class Tails {
 class Tail {
   readonly #res: HttpResponse
   readonly #correlationId: string
+  readonly #began: () => void
   readonly #over: (tail: Tail) => void
   #tap: { close(): void } | undefined
   #heartbeat: NodeJS.Timeout | undefined
@@ -94,9 +102,10 @@ class Tail {
   #toldAt = 0
   #telling: NodeJS.Timeout | undefined
 
-  constructor(res: HttpResponse, correlationId: string, over: (tail: Tail) => void) {
+  constructor(res: HttpResponse, correlationId: string, began: () => void, over: (tail: Tail) => void) {
     this.#res = res
     this.#correlationId = correlationId
+    this.#began = began
     this.#over = over
   }
 
@@ -140,6 +149,7 @@ class Tail {
   #begin(): void {
     if (this.#gone) return
     this.#begun = true
+    this.#began()
     const res = this.#res
     res.onWritable(() => {
       this.#write(this.#told() || ':\n\n') // writing is what sends the rest of what was written before

@@ -1,9 +1,8 @@
 // The command line: finds the command, reads its words, and turns what went wrong into a message and an exit code.
 
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { ConfigError } from '../config/load.ts'
 import { didYouMean } from '../config/nearest.ts'
+import { version } from '../telemetry/version.ts'
 import { bench } from './bench.ts'
 import { check } from './check.ts'
 import { type Command, Failure, helpOf, type Io, readWords, UsageError } from './command.ts'
@@ -78,13 +77,6 @@ function overview(): string {
 function print(io: Io, text: string): number {
   io.stdout.write(text)
   return 0
-}
-
-/** From the package.json above this file, wherever it was built to. */
-function version(): string {
-  let folder = import.meta.dirname
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder)
-  return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).version
 }
 
 function processIo(): Io {

@@ -5,12 +5,14 @@ import { setTimeout } from 'node:timers/promises'
 import { Auth } from '../auth.ts'
 import { Admission } from '../ingest/admission.ts'
 import { openIntake } from '../ingest/intake.ts'
+import { measureLanes } from '../ingest/lane-metrics.ts'
 import { BROKER_START_MS_MAX } from '../limits.ts'
 import { declaredDurability, openWriters } from '../log/open.ts'
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { brokerLines } from './broker-lines.ts'
 import { DataPort, daemonStatus, refusalLog } from './http.ts'
+import { measureBrokers, syncsOf } from './log-metrics.ts'
 import { openedStores } from './processor.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 
@@ -19,6 +21,7 @@ export async function gateway(parts: RoleParts): Promise<Role> {
   const http = parts.http ? await DataPort.open(parts) : undefined
   const stores = http?.stores ?? (await openStores(config.dataDir, config.log.partitions, openedStores))
   const { kind } = config.log
+  if (http !== undefined) parts.metrics.reading('millrace_http_connections', {}, () => http.connections)
   await http?.listen({ kind, durability: declaredDurability(kind) }, { publish: false })
   const grpc = await openGrpc(parts, stores)
   return {
@@ -39,16 +42,19 @@ async function openGrpc(
   parts: RoleParts,
   stores: Stores,
 ): Promise<Required<Pick<Role, 'drain' | 'report'>> | undefined> {
-  const { config, logger } = parts
+  const { config, logger, metrics } = parts
   if (config.grpc === 'none') return undefined
   const { openServer } = await import('../grpc/server.ts') // other processes do without the library
   const { listen, tls = config.http.tls } = config.grpc
   const writers = await openWriters(config, {
-    ...brokerLines(logger),
+    ...brokerLines(logger, metrics),
+    synced: syncsOf(metrics),
     committed: (partition, writer) => stores.writer(partition, writer)?.sequence ?? 0,
   })
   const { lanes } = writers
-  const intake = openIntake(lanes, parts.taps.source)
+  const admission = new Admission()
+  const intake = openIntake(lanes, parts.taps.source, measureLanes(metrics, lanes, admission))
+  measureBrokers(metrics, config, writers)
   const { kind, durability } = lanes[0]
   let draining = false
   const server = await openServer({
@@ -59,7 +65,8 @@ async function openGrpc(
     refused: refusalLog(logger),
     draining: () => draining,
     intake,
-    admission: new Admission(),
+    admission,
+    metrics,
     durability,
     query: new Query(stores),
     taps: parts.taps,

@@ -36,6 +36,10 @@ export class DataPort {
   /** Answers close their connections: a successor, or nobody, takes the next one. */
   closing = false
   #connections = 0
+  get connections(): number {
+    return this.#connections
+  }
+
   readonly refused: (problem: Problem, correlationId: string) => void
   readonly #parts: RoleParts
   readonly #closeServer: (socket: us_listen_socket) => void
@@ -76,6 +80,7 @@ export class DataPort {
       auth: this.auth,
       refused: this.refused,
       closing: () => this.closing,
+      metrics: this.#parts.metrics,
       correlationId: (req) => correlationIdOf(req) || makeCorrelationId(),
       query: new Query(this.stores),
       results: new Results(this.stores),

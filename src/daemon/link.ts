@@ -8,6 +8,7 @@ import type { TapFilter } from '../ingest/tap-filter.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
+import type { Snapshot } from '../telemetry/metrics.ts'
 import type { Receipt } from './reload.ts'
 
 export type RoleName = 'listener' | 'processor' | 'gateway'
@@ -18,6 +19,12 @@ export interface ListenerReport {
   lanes: { writer: string; written: Written }[]
   away: Partial<Record<BrokerName, string>>
   missing: ReturnType<Writers['missing']>
+}
+
+/** What a worker counts, and how the lanes of a listener or a gateway stand. */
+export interface WorkerMetrics {
+  series: Snapshot
+  report: ListenerReport | undefined
 }
 
 /** What the primary knows of everyone. */
@@ -32,6 +39,8 @@ export interface Questions {
   /** Asked of listeners and gateways. */
   /** undefined while one starts. */
   report: ListenerReport | undefined
+  /** Asked of every worker. */
+  metrics: WorkerMetrics
   /** Asked of the primary. */
   daemon: DaemonReport
   /** Asked of the primary, which asks the processors: each tells of the letters in its partitions, and of no others. */
@@ -54,6 +63,8 @@ export type Message =
   | { type: 'drain'; successor?: true }
   | { type: 'ask'; id: number; question: Question; told?: unknown }
   | { type: 'reply'; id: number; answer: unknown }
+  /** To the primary, without being asked: what it knows of one that dies is not older than the time between two. */
+  | { type: 'metrics'; metrics: WorkerMetrics }
   /** To the primary: somebody reads there. From it: look for this. Answered by `tapping` when all do so. */
   | { type: 'tap'; id: string; filter: TapFilter; rate: number }
   | { type: 'tapping'; id: string }

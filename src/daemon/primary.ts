@@ -14,6 +14,7 @@ import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
+import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
@@ -59,6 +60,7 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #collector: Collector
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -81,6 +83,13 @@ class Primary {
     this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
+    this.#collector = new Collector({
+      config,
+      logger,
+      profiled: this.#profiled,
+      ready: () => this.#notReady() === undefined,
+      taps: this.#taps,
+    })
   }
 
   async run(): Promise<number> {
@@ -106,6 +115,7 @@ class Primary {
         admin.server.closeAllConnections()
       }
     } finally {
+      await this.#collector.close()
       await unlock()
       if (process.connected) process.disconnect() // pm2's channel would keep this process alive
     }
@@ -137,6 +147,7 @@ class Primary {
   #adminRoutes(): Record<string, AdminRoute> {
     return {
       ...healthRoutes(() => this.#notReady()),
+      '/metrics': metricsRoute(this.#collector),
       ...consoleRoutes(),
       '/v1/': forwardRoute(() => (this.#serves ? this.#config.http : undefined)),
     }
@@ -172,13 +183,16 @@ class Primary {
   #addSlot(role: Slot['role']): void {
     const slot = new Slot({
       role,
+      worker: this.#slots.filter((other) => other.role === role).length,
       config: this.#config,
       http: !this.#roles.includes('ingest'),
       logger: this.#logger,
       spawn: () => (this.#profiled ? inlineChild() : forkChild()),
       started: (child) => {
         const handlers = { daemon: () => this.#report(), letters: (order: Order) => this.#letters(order) }
-        this.#conversations.set(child, new Conversation(child.link, handlers))
+        const conversation = new Conversation(child.link, handlers)
+        this.#conversations.set(child, conversation)
+        this.#collector.attach(slot, child, conversation)
         this.#taps.attach(child.link)
         child.onExit(() => {
           this.#conversations.delete(child)
@@ -188,6 +202,7 @@ class Primary {
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
     })
     this.#slots.push(slot)
+    this.#collector.watch(slot)
     slot.start()
   }
 

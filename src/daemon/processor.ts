@@ -19,7 +19,7 @@ const PATIENCE_MS = 4_000
 export const openedStores = new Map<number, Store>()
 
 export async function processor(parts: RoleParts): Promise<Role> {
-  const { config, logger, failed, profiled } = parts
+  const { config, logger, failed, profiled, metrics } = parts
   const seat = await takeSeat(config.dataDir, seatsOf(config), PATIENCE_MS)
   const pool = openPool({
     threads: profiled ? 0 : config.pool.threads,
@@ -28,6 +28,7 @@ export async function processor(parts: RoleParts): Promise<Role> {
     plans: config.plans ?? [],
     partitions: config.log.partitions,
     onNote: (note, about) => logger.warn(about, note),
+    metrics,
   })
   const stop = new AbortController()
   let draining = false
@@ -40,7 +41,7 @@ export async function processor(parts: RoleParts): Promise<Role> {
       if (!draining) failed(error)
     },
   })
-  const ownership = await openOwnership(config, seat, brokerLines(logger))
+  const ownership = await openOwnership(config, seat, brokerLines(logger, metrics))
   let ended!: Promise<void>
   await new Promise<void>((resolve, reject) => {
     const changed = (owned: ReadonlySet<number>) => {
@@ -76,7 +77,7 @@ export async function processor(parts: RoleParts): Promise<Role> {
 }
 
 async function openPartition(
-  { config, logger }: RoleParts,
+  { config, logger, metrics }: RoleParts,
   partition: number,
   pool: Pool,
   working: Map<number, Processor>,
@@ -87,14 +88,20 @@ async function openPartition(
     onNote: (note: string) => logger.warn({ partition }, note),
   })
   openedStores.set(partition, store)
+  const unmeasured = metrics.reading(
+    'millrace_store_bytes',
+    { partition: String(partition) },
+    () => store.fileBytes,
+  )
   const closeStore = async () => {
+    unmeasured()
     openedStores.delete(partition)
     await store.close()
   }
   try {
     const epoch = await store.takeOwnership()
     const hooks: ReaderHooks = {
-      ...brokerLines(logger),
+      ...brokerLines(logger, metrics),
       onDamage(damage) {
         processor.damaged(damage.events)
         logger.error({ partition, ...damage }, 'a part of the log was damaged and has been set aside')
@@ -123,7 +130,7 @@ async function openPartition(
       counted: (writer, sequence, receivedAt) => processor.hasCounted(writer, sequence, receivedAt),
     }
     const reader = await openReader(config, partition, hooks, signal)
-    const processor = new Processor({ config, reader, store, partition, epoch, pool, logger })
+    const processor = new Processor({ config, reader, store, partition, epoch, pool, logger, metrics })
     working.set(partition, processor)
     const stop = new AbortController()
     const ended = processor.run(stop.signal)

@@ -3,6 +3,7 @@
 import type { Config } from '../config/config.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import type { Conversation, Questions } from './link.ts'
 import type { WorkerTaps } from './taps.ts'
 
@@ -17,6 +18,8 @@ export interface RoleParts {
   conversation: Conversation
   /** Live taps: what this process shows, and who reads here. */
   taps: WorkerTaps
+  /** What this role counts. */
+  metrics: Metrics
   /** Called when the role cannot go on; its process ends. */
   failed(error: Error): void
 }

@@ -38,6 +38,8 @@ const replacement: Record<RoleName, 'beside' | 'after'> = {
 
 export interface SlotParts {
   role: RoleName
+  /** Number among the slots of its role, from 0: metrics know it by that, whichever process is in it. */
+  worker: number
   /** With which the first child is started. */
   config: Config
   /** No listener of this daemon has the data port: a gateway opens it. */
@@ -116,6 +118,7 @@ class Run {
 /** The place of one role in the daemon: one child at a time, and in a moment of change its successor beside it. */
 export class Slot {
   readonly role: RoleName
+  readonly worker: number
   readonly #parts: SlotParts
   #config: Config
   #run: Run | undefined
@@ -133,6 +136,7 @@ export class Slot {
 
   constructor(parts: SlotParts) {
     this.role = parts.role
+    this.worker = parts.worker
     this.#config = parts.config
     this.#parts = parts
   }

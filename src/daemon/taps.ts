@@ -116,6 +116,12 @@ interface Tap {
 export class PrimaryTaps {
   readonly #taps = new Map<string, Tap>()
   readonly #workers = new Set<Link>()
+  /** Events that matched and were lost on their way to a reader, ever. */
+  missed = 0
+
+  get open(): number {
+    return this.#taps.size
+  }
 
   attach(link: Link): void {
     link.onMessage((message) => this.#message(link, message))
@@ -170,9 +176,11 @@ export class PrimaryTaps {
     const tap = this.#taps.get(id)
     if (tap === undefined) return
     const { lost } = tap
+    this.missed += batch.missed
     if (tap.inFlight >= TAP_BATCHES_MAX) {
       lost.sampled += batch.sampled
       lost.missed += batch.missed + batch.events.length
+      this.missed += batch.events.length
       lost.unread += batch.unread
       return
     }

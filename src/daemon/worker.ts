@@ -1,8 +1,11 @@
 // A worker process: runs the role that the primary names, until it is told to drain or the primary is gone.
 
+import { METRICS_INTERVAL_MS } from '../limits.ts'
 import { LogMisconfigured } from '../log/log.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
-import { Conversation, type Link, linkToPrimary, type Message } from './link.ts'
+import { Metrics } from '../telemetry/metrics.ts'
+import { ProcessMetrics } from '../telemetry/process.ts'
+import { Conversation, type Link, linkToPrimary, type Message, type WorkerMetrics } from './link.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 import { startRole } from './roles.ts'
 import { WorkerTaps } from './taps.ts'
@@ -20,6 +23,10 @@ export class RoleRunner {
   readonly #profiled: boolean
   readonly #conversation: Conversation
   readonly #taps: WorkerTaps
+  readonly #metrics = new Metrics()
+  /** Undefined where the process is shared with the primary, which tells of it. */
+  readonly #process: ProcessMetrics | undefined
+  #telling: NodeJS.Timeout | undefined
   #starting: Promise<Role> | undefined
   #role: Role | undefined
   #logger: Logger | undefined
@@ -34,8 +41,10 @@ export class RoleRunner {
     this.#conversation = new Conversation(link, {
       report: () => this.#role?.report?.(),
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
+      metrics: () => this.#measure(),
     })
     this.#taps = new WorkerTaps(link)
+    this.#process = profiled ? undefined : new ProcessMetrics(this.#metrics)
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)
       else if (message.type === 'drain') void this.drain(message.successor)
@@ -51,7 +60,9 @@ export class RoleRunner {
     try {
       await Promise.race([this.#starting, pause(STARTING_MS_MAX)])
       await this.#role?.drain(successor ? this.#hurry.signal : undefined)
-      this.#end(0)
+      clearInterval(this.#telling)
+      const metrics = await this.#measure()
+      this.#link.send({ type: 'metrics', metrics }, () => this.#end(0)) // what it counted last
     } catch (error) {
       this.fail(error as Error)
     }
@@ -68,6 +79,7 @@ export class RoleRunner {
   async #start({ role, config, http }: Extract<Message, { type: 'start' }>): Promise<void> {
     const logger = createLogger(role, config.logging.level)
     this.#logger = logger
+    this.#telling = setInterval(() => void this.#tell(), METRICS_INTERVAL_MS).unref()
     const parts: RoleParts = {
       config,
       logger,
@@ -75,6 +87,7 @@ export class RoleRunner {
       http,
       conversation: this.#conversation,
       taps: this.#taps,
+      metrics: this.#metrics,
       failed: (error) => this.fail(error),
     }
     try {
@@ -84,6 +97,16 @@ export class RoleRunner {
     } catch (error) {
       if (!this.#draining) this.fail(error as Error)
     }
+  }
+
+  /** Its own numbers last: whatever is sent later has counted no less. */
+  async #measure(): Promise<WorkerMetrics> {
+    const ofProcess = await this.#process?.snapshot()
+    return { series: { ...ofProcess, ...this.#metrics.snapshot() }, report: this.#role?.report?.() }
+  }
+
+  async #tell(): Promise<void> {
+    this.#link.send({ type: 'metrics', metrics: await this.#measure() })
   }
 }
 

@@ -13,6 +13,9 @@ import { Problem } from '../errors.ts'
 import { correlationIdOf, makeCorrelationId } from '../ingest/correlation.ts'
 import { sequenceOf } from '../ingest/publish.ts'
 import * as limits from '../limits.ts'
+import { turnTime } from '../telemetry/clock.ts'
+import { Door, Method } from '../telemetry/doors.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import { asProblem, headerText, refusal } from './problem.ts'
 
 /** What its metadata says of a call. */
@@ -44,15 +47,21 @@ export interface CallParts {
   draining(): boolean
   /** Told of every refusal, for the log and the counters. */
   refused(problem: Problem, correlationId: string): void
+  metrics: Metrics
 }
 
 export class Calls {
   readonly #parts: CallParts
   readonly #sorts: Record<'publish' | 'stream' | 'query' | 'tap' | 'other', Sort>
   readonly #known = new WeakMap<Metadata, Call>()
+  /** Of the methods that are served: no other call comes here. */
+  readonly #methods = new Map<string, Method>()
+  /** What is published over gRPC. */
+  readonly door: Door
 
   constructor(parts: CallParts) {
     this.#parts = parts
+    this.door = new Door(parts.metrics, 'grpc')
     const publishes = Math.max(1, Math.floor(limits.GRPC_RECEIVING_BYTES_MAX / parts.maxBody))
     this.#sorts = {
       publish: {
@@ -90,6 +99,9 @@ export class Calls {
 
   readonly interceptor: ServerInterceptor = (method, call) => {
     const sort = this.#sorts[sortOf(method.path)]
+    const counted = this.#method(method.path)
+    const since = turnTime()
+    let ended = false
     let correlationId = ''
     let entered = false
     let late: NodeJS.Timeout | undefined
@@ -98,9 +110,15 @@ export class Calls {
       if (entered) sort.open--
       entered = false
     }
+    const end = (code: status) => {
+      if (!ended) counted.ended(status[code], since)
+      ended = true
+    }
     const refuse = (error: Error) => {
       const problem = asProblem(error)
       this.#parts.refused(problem, correlationId)
+      if (sort.scope === 'publish') this.door.refused(problem.code)
+      end(refusal(problem, correlationId).code)
       call.sendStatus(refusal(problem, correlationId))
     }
     const listener: ServerListener = {
@@ -124,15 +142,28 @@ export class Calls {
         pass()
       },
       /** Called at the end of every call, however it ends. */
-      onCancel: leave,
+      onCancel: () => {
+        end(status.CANCELLED)
+        leave()
+      },
     }
     return new ServerInterceptingCall(call, {
       start: (next) => next(listener),
-      sendStatus: (end, next) => {
-        end.metadata?.set('millrace-correlation-id', correlationId)
-        next(end.code === status.OK ? end : { ...end, details: headerText(end.details ?? '') })
+      sendStatus: (last, next) => {
+        end(last.code)
+        last.metadata?.set('millrace-correlation-id', correlationId)
+        next(last.code === status.OK ? last : { ...last, details: headerText(last.details ?? '') })
       },
     })
+  }
+
+  #method(path: string): Method {
+    let method = this.#methods.get(path)
+    if (method === undefined) {
+      method = new Method(this.#parts.metrics, path.slice(1))
+      this.#methods.set(path, method)
+    }
+    return method
   }
 
   #admit(metadata: Metadata, sort: Sort): Pick<Call, 'caller' | 'producer' | 'sequence'> {

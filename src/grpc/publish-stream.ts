@@ -15,6 +15,7 @@ import type { Waiting } from '../ingest/batcher.ts'
 import { scan } from '../ingest/scan.ts'
 import { Window } from '../ingest/stream-window.ts'
 import * as limits from '../limits.ts'
+import { turnTime } from '../telemetry/clock.ts'
 import type { Call } from './calls.ts'
 import { asProblem } from './problem.ts'
 import type { PublishParts } from './publish.ts'
@@ -103,12 +104,14 @@ class PublishStream {
   /** A message of its own that waits for the log. */
   message(sequence: number, bytes: number, events: number): Waiting {
     const stream = this
+    const since = turnTime()
     return {
       get overtaking() {
         return stream.#refusal !== undefined && stream.#refusal.sequence < sequence
       },
       durable() {
         stream.#accepted += events
+        stream.#parts.calls.door.durable(events, since)
         stream.#window.durable(sequence)
         stream.#settled(bytes)
       },
@@ -212,6 +215,7 @@ class PublishStream {
       return
     }
     const end = this.#parts.calls.refusal(refusal.problem, this.#call)
+    this.#parts.calls.door.refused(refusal.problem.code)
     end.metadata.set('millrace-sequence', String(base)) // of the first frame that was not taken
     this.#duplex.emit('error', end)
   }

@@ -7,7 +7,9 @@ import type { Admission } from '../ingest/admission.ts'
 import type { Waiting } from '../ingest/batcher.ts'
 import type { Intake } from '../ingest/intake.ts'
 import { scan } from '../ingest/scan.ts'
+import { turnTime } from '../telemetry/clock.ts'
 import type { Calls } from './calls.ts'
+import { asProblem } from './problem.ts'
 
 export interface PublishParts {
   calls: Calls
@@ -25,6 +27,12 @@ export function publish(
     const call = calls.of(metadata)
     const { caller, producer, sequence, correlation } = call
     const size = request.length
+    const since = turnTime()
+    const refuse = (error: Error) => {
+      const refusal = calls.refusal(error, call)
+      calls.door.refused(asProblem(error).code)
+      answer(refusal)
+    }
     try {
       const events = scan(request, 0, size)
       caller?.take(events, Date.now())
@@ -34,11 +42,12 @@ export function publish(
         correlationId: call.correlationId,
         durable() {
           admission.give(size)
+          calls.door.durable(events, since)
           answer(null, { accepted: events, durability })
         },
         refused(problem: Problem) {
           admission.give(size)
-          answer(calls.refusal(problem, call))
+          refuse(problem)
         },
       }
       try {
@@ -48,7 +57,7 @@ export function publish(
         throw error
       }
     } catch (error) {
-      answer(calls.refusal(error as Error, call))
+      refuse(error as Error)
     }
   }
 }

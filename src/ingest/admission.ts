@@ -8,6 +8,8 @@ export class Admission {
 
   /** Requests that have come and are not answered yet. */
   open = 0
+  /** When bytes were last refused, by performance.now(). */
+  refusedAt = Number.NEGATIVE_INFINITY
 
   get bytes(): number {
     return this.#bytes
@@ -16,6 +18,7 @@ export class Admission {
   /** Takes bytes as they arrive. Throws `overloaded` and takes nothing when that would be too many. */
   take(bytes: number): void {
     if (this.#bytes + bytes > IN_FLIGHT_BYTES_MAX) {
+      this.refusedAt = performance.now()
       throw new Problem(
         'overloaded',
         `${this.#bytes} bytes are in flight here, ${IN_FLIGHT_BYTES_MAX} at most`,

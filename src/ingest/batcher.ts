@@ -5,6 +5,8 @@ import { Problem, type ProblemCode } from '../errors.ts'
 import { SEGMENT_BYTES_TARGET } from '../limits.ts'
 import { LogFull, LogUnconfirmed, type LogWriter } from '../log/log.ts'
 import { SegmentBuilder } from '../log/segment.ts'
+import { newTurnTime } from '../telemetry/clock.ts'
+import type { LaneMetrics } from './lane-metrics.ts'
 import type { TapSource } from './tap.ts'
 
 /** How long a refusal stands for the next body too, where a body has parts in several partitions. */
@@ -24,6 +26,7 @@ export interface Waiting {
 export class Batcher {
   readonly #log: LogWriter
   readonly #tap: TapSource | undefined
+  readonly #metrics: LaneMetrics | undefined
   #builder = new SegmentBuilder(64 * 1024)
   #waiting: Waiting[] = []
   #appending = 0
@@ -32,10 +35,11 @@ export class Batcher {
   /** The last append was refused for this, at this time. */
   #refusal: { problem: Problem; at: number } | undefined
 
-  /** `tap`: is shown what is durable. */
-  constructor(log: LogWriter, tap?: TapSource) {
+  /** `tap`: is shown what is durable; `metrics`: counts it. */
+  constructor(log: LogWriter, tap?: TapSource, metrics?: LaneMetrics) {
     this.#log = log
     this.#tap = tap
+    this.#metrics = metrics
   }
 
   /** Takes a copy of the frame. Empty strings stand for no producer and no correlation id. */
@@ -47,7 +51,8 @@ export class Batcher {
     correlation: string,
     waiting: Waiting,
   ): void {
-    this.#builder.add(frame, events, producer, sequence, correlation, Date.now())
+    const now = this.#builder.bodies === 0 ? Date.now() : 0 // a segment has the time of its first body
+    this.#builder.add(frame, events, producer, sequence, correlation, now)
     this.#waiting.push(waiting)
     if (this.#builder.full || this.#builder.frameBytes >= SEGMENT_BYTES_TARGET) this.#flush()
     else if (this.#appending === 0 && !this.#flushScheduled) {
@@ -85,9 +90,11 @@ export class Batcher {
     const waiting = this.#waiting
     this.#waiting = []
     this.#appending++
+    const since = performance.now()
     this.#log.append(segment).then(
       () => {
         this.#refusal = undefined
+        this.#metrics?.durable(segment, since, newTurnTime())
         if (this.#tap?.active) this.#tap.durable(segment, (body) => waiting[body].correlationId)
         if (this.#log.givesBack) this.#builder.reuse(segment)
         this.#settled()
@@ -96,6 +103,7 @@ export class Batcher {
       (error: Error) => {
         const problem = asProblem(error)
         this.#refusal = { problem, at: performance.now() }
+        this.#metrics?.refused(problem.code)
         for (let i = 0; i < waiting.length; i++) waiting[i].refused(problem)
         this.#withdrawOvertaking(problem)
         this.#settled()

@@ -10,6 +10,7 @@ import { Problem } from '../errors.ts'
 import { CONFIRM_MS_MAX } from '../limits.ts'
 import type { LogWriter } from '../log/log.ts'
 import { Batcher, type Waiting } from './batcher.ts'
+import type { LaneMetrics } from './lane-metrics.ts'
 import { Placer } from './placement.ts'
 import type { TapSource } from './tap.ts'
 
@@ -32,9 +33,14 @@ export interface Intake {
   drained(): Promise<void>
 }
 
-/** `lanes`: the log's writers, one for each partition; `tap`: is shown what is durable. */
-export function openIntake(lanes: readonly LogWriter[], tap?: TapSource): Intake {
-  return lanes.length === 1 ? new Batcher(lanes[0], tap) : new PartitionedIntake(lanes, tap)
+/** `lanes`: the log's writers, one for each partition; `tap`: is shown what is durable; `metrics`: of each lane. */
+export function openIntake(
+  lanes: readonly LogWriter[],
+  tap?: TapSource,
+  metrics: readonly LaneMetrics[] = [],
+): Intake {
+  if (lanes.length === 1) return new Batcher(lanes[0], tap, metrics[0])
+  return new PartitionedIntake(lanes, tap, metrics)
 }
 
 class PartitionedIntake implements Intake {
@@ -43,8 +49,8 @@ class PartitionedIntake implements Intake {
   /** Bodies of several parts that are not answered yet. */
   readonly #open = new Set<Parts>()
 
-  constructor(lanes: readonly LogWriter[], tap: TapSource | undefined) {
-    this.#batchers = lanes.map((lane) => new Batcher(lane, tap))
+  constructor(lanes: readonly LogWriter[], tap: TapSource | undefined, metrics: readonly LaneMetrics[]) {
+    this.#batchers = lanes.map((lane, partition) => new Batcher(lane, tap, metrics[partition]))
     this.#placer = new Placer(lanes.length)
   }
 

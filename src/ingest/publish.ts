@@ -7,6 +7,9 @@ import { answerJson, answerProblem, type Exchange } from '../answer.ts'
 import type { Auth, Caller } from '../auth.ts'
 import { Problem } from '../errors.ts'
 import { PRODUCER_BYTES_MAX } from '../limits.ts'
+import { turnTime } from '../telemetry/clock.ts'
+import { Door, Route } from '../telemetry/doors.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import type { Admission } from './admission.ts'
 import type { Waiting } from './batcher.ts'
 import { type BinaryAttributes, binaryToFrame, cloudEventsToFrame } from './cloudevents.ts'
@@ -47,12 +50,15 @@ export interface PublishParts {
   closing(): boolean
   /** Told of every refusal, for the log and the counters. */
   refused(problem: Problem, correlationId: string): void
+  metrics: Metrics
 }
 
 /** The handler of the route. Every request ends in exactly one answer, or with its client gone. */
 export function publish(parts: PublishParts): (res: HttpResponse, req: HttpRequest) => void {
+  const route = new Route(parts.metrics, '/v1/events').expect(202)
+  const door = new Door(parts.metrics, 'http')
   return (res, req) => {
-    const body = new Body(parts, res, correlationIdOf(req))
+    const body = new Body(parts, res, correlationIdOf(req), route, door)
     res.onAborted(() => body.abort())
     try {
       body.open(req)
@@ -68,6 +74,9 @@ class Body implements Exchange, Waiting {
   readonly res: HttpResponse
   aborted = false
   closing = false
+  readonly route: Route
+  readonly since = turnTime()
+  readonly #door: Door
   readonly #parts: PublishParts
   /** What the client sent, or empty: only this is carried through the log. */
   readonly #correlation: string
@@ -79,6 +88,8 @@ class Body implements Exchange, Waiting {
   #producer = ''
   #sequence = 0
   #events = 0
+  /** When the body was complete. */
+  #completeAt = 0
   /** Chunks of a body that did not come in one piece. */
   #collected: Buffer | undefined
   #received = 0
@@ -87,8 +98,10 @@ class Body implements Exchange, Waiting {
   #refused = false
   #over = false
 
-  constructor(parts: PublishParts, res: HttpResponse, correlation: string) {
+  constructor(parts: PublishParts, res: HttpResponse, correlation: string, route: Route, door: Door) {
     this.#parts = parts
+    this.route = route
+    this.#door = door
     this.res = res
     this.#correlation = correlation
     parts.admission.open++
@@ -139,6 +152,7 @@ class Body implements Exchange, Waiting {
 
   /** The client is gone. What is already on its way to the log stays there, nobody is told. */
   abort(): void {
+    if (!this.aborted) this.route.aborted(this.since)
     this.aborted = true
     if (this.#events === 0 && !this.#refused) this.#end()
     this.#refused = true
@@ -146,6 +160,7 @@ class Body implements Exchange, Waiting {
 
   durable(): void {
     this.#end()
+    this.#door.durable(this.#events, this.#completeAt)
     this.closing = this.#parts.closing()
     answerJson(this, '202 Accepted', `{"accepted":${this.#events},"durability":"${this.#parts.durability}"}`)
   }
@@ -156,6 +171,7 @@ class Body implements Exchange, Waiting {
     const problem =
       error instanceof Problem ? error : new Problem('internal', 'this request failed', { cause: error })
     this.#parts.refused(problem, this.correlationId)
+    this.#door.refused(problem.code)
     this.closing = this.#parts.closing()
     answerProblem(this, problem)
   }
@@ -163,6 +179,7 @@ class Body implements Exchange, Waiting {
   #receive(bytes: number): void {
     const { maxBody } = this.#parts
     this.#received += bytes
+    this.route.bytes.add(bytes)
     if (this.#received > maxBody) throw tooLarge(this.#received, maxBody)
   }
 
@@ -223,6 +240,7 @@ class Body implements Exchange, Waiting {
 
   #complete(body: Uint8Array): void {
     const { intake } = this.#parts
+    this.#completeAt = turnTime()
     let frame = body
     let events: number
     if (this.#attributes === undefined && this.#codec === 'protobuf') events = scan(body, 0, body.length)

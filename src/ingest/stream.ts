@@ -8,6 +8,9 @@
 import type { Caller } from '../auth.ts'
 import { Problem } from '../errors.ts'
 import { STREAM_CREDIT_MESSAGES } from '../limits.ts'
+import { turnTime } from '../telemetry/clock.ts'
+import type { Door } from '../telemetry/doors.ts'
+import type { Counter } from '../telemetry/metrics.ts'
 import type { Admission } from './admission.ts'
 import type { Waiting } from './batcher.ts'
 import type { Intake } from './intake.ts'
@@ -33,6 +36,9 @@ export interface StreamParts {
   durability: string
   /** Told of every refusal, for the log and the counters. */
   refused(problem: Problem, correlationId: string): void
+  door: Door
+  /** Of messages. */
+  bytes: Counter
   /** Bytes that one stream may have waiting, as things are. */
   creditBytes(): number
   /** Some of its messages are durable: `tell` is called when all that became so at once are. */
@@ -111,6 +117,7 @@ export class Stream {
   /** The server behind the socket has cut it off for what the client did. */
   cut(detail: string): void {
     this.#parts.refused(new Problem('too-large', detail), this.#sender.correlationId)
+    this.#parts.door.refused('too-large')
   }
 
   /** Takes nothing more, and closes when all that was taken has its answer. */
@@ -136,7 +143,8 @@ export class Stream {
     return this.#refusal !== undefined && this.#refusal.sequence < sequence
   }
 
-  durable(sequence: number, bytes: number): void {
+  durable(sequence: number, bytes: number, events: number, since: number): void {
+    this.#parts.door.durable(events, since)
     this.#settled(bytes)
     this.#window.durable(sequence)
   }
@@ -147,10 +155,11 @@ export class Stream {
   }
 
   #take(bytes: Uint8Array, isBinary: boolean): void {
-    const { intake, admission, maxMessage } = this.#parts
+    const { intake, admission, maxMessage, bytes: received } = this.#parts
     const { caller, producer, correlation } = this.#sender
     const window = this.#window
     const size = bytes.length
+    received.add(size)
     if (window.next >= this.#credit.messages || this.#receivedBytes >= this.#credit.bytes) {
       throw overCredit(this.#credit)
     }
@@ -170,7 +179,7 @@ export class Stream {
         producer,
         producer === '' ? 0 : next,
         correlation,
-        new Message(this, next, size),
+        new Message(this, next, size, events),
       )
     } catch (error) {
       admission.give(size)
@@ -230,6 +239,7 @@ export class Stream {
   #goodbye(socket: Socket, problem: Problem): void {
     const { correlationId } = this.#sender
     this.#parts.refused(problem, correlationId)
+    this.#parts.door.refused(problem.code)
     if (socket.getBufferedAmount() > 0) {
       socket.close() // it does not read: it would not read this either
       return
@@ -246,11 +256,14 @@ class Message implements Waiting {
   readonly #stream: Stream
   readonly #sequence: number
   readonly #bytes: number
+  readonly #events: number
+  readonly #since = turnTime()
 
-  constructor(stream: Stream, sequence: number, bytes: number) {
+  constructor(stream: Stream, sequence: number, bytes: number, events: number) {
     this.#stream = stream
     this.#sequence = sequence
     this.#bytes = bytes
+    this.#events = events
   }
 
   get overtaking(): boolean {
@@ -262,7 +275,7 @@ class Message implements Waiting {
   }
 
   durable(): void {
-    this.#stream.durable(this.#sequence, this.#bytes)
+    this.#stream.durable(this.#sequence, this.#bytes, this.#events, this.#since)
   }
 
   refused(problem: Problem): void {

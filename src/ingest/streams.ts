@@ -5,6 +5,8 @@ import { answerProblem, type Exchange } from '../answer.ts'
 import type { Auth } from '../auth.ts'
 import { Problem } from '../errors.ts'
 import * as limits from '../limits.ts'
+import { turnTime } from '../telemetry/clock.ts'
+import { Door, Route } from '../telemetry/doors.ts'
 import { correlationIdOf, makeCorrelationId } from './correlation.ts'
 import { type PublishParts, sequenceOf } from './publish.ts'
 import { type Socket, Stream, type StreamParts } from './stream.ts'
@@ -30,15 +32,22 @@ export class Streams {
   #over: (() => void) | undefined
   /** Connections that became streams, ever: the server does not count those down. */
   upgraded = 0
+  readonly #route: Route
+  readonly #door: Door
 
   constructor(parts: PublishParts) {
     this.#parts = parts
+    this.#route = new Route(parts.metrics, PATH)
+    this.#door = new Door(parts.metrics, 'stream')
+    parts.metrics.reading('millrace_stream_connections', {}, () => this.#open.size)
     this.#streamParts = {
       intake: parts.intake,
       admission: parts.admission,
       maxMessage: Math.min(parts.maxBody, limits.STREAM_MESSAGE_BYTES_MAX),
       durability: parts.durability,
       refused: parts.refused,
+      door: this.#door,
+      bytes: this.#route.bytes,
       creditBytes: () => this.#creditBytes(),
       settled: (stream) => this.#settle(stream),
       over: (stream) => {
@@ -73,6 +82,7 @@ export class Streams {
   }
 
   #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t): void {
+    const since = turnTime()
     const correlation = correlationIdOf(req)
     const correlationId = correlation === '' ? makeCorrelationId() : correlation
     try {
@@ -83,6 +93,7 @@ export class Streams {
       const stream = new Stream(this.#streamParts, sender)
       const key = req.getHeader('sec-websocket-key')
       this.upgraded++
+      this.#route.answered(101, since)
       res.upgrade<UserData>({ stream }, key, SUBPROTOCOL, req.getHeader('sec-websocket-extensions'), context)
     } catch (error) {
       this.#refuse(res, error as Problem, correlationId)
@@ -101,11 +112,13 @@ export class Streams {
   }
 
   #refuse(res: HttpResponse, problem: Problem, correlationId: string): void {
-    const exchange: Exchange = { res, correlationId, aborted: false, closing: true }
+    const [route, since] = [this.#route, turnTime()]
+    const exchange: Exchange = { res, correlationId, aborted: false, closing: true, route, since }
     res.onAborted(() => {
       exchange.aborted = true
     })
     this.#parts.refused(problem, correlationId)
+    if (problem.code !== 'upgrade-required') this.#door.refused(problem.code)
     answerProblem(
       exchange,
       problem,

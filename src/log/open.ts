@@ -36,6 +36,8 @@ export interface BrokerEvents {
 export interface WriterHooks extends BrokerEvents {
   /** The sequence below which a writer's segments are committed, as far as the results store says. */
   committed(partition: number, writer: string): number
+  /** How long each sync of the embedded log took, milliseconds. */
+  synced?: (ms: number) => void
 }
 
 /** A listener's lanes, one for each partition. */
@@ -56,7 +58,9 @@ export async function openWriters(config: Config, hooks: WriterHooks): Promise<W
   const { kind } = config.log
   const partitions = Array.from({ length: config.log.partitions }, (_, partition) => partition)
   if (kind === 'embedded' || kind === 'memory') {
-    const lanes = await Promise.all(partitions.map((partition) => openLocalWriter(config, partition)))
+    const lanes = await Promise.all(
+      partitions.map((partition) => openLocalWriter(config, partition, hooks.synced)),
+    )
     return {
       lanes,
       reached: Promise.resolve(),
@@ -207,13 +211,18 @@ export function brokerHooks(
 }
 
 /** The embedded or the memory log's lane of one partition. */
-export async function openLocalWriter(config: Config, partition: number): Promise<LogWriter> {
+export async function openLocalWriter(
+  config: Config,
+  partition: number,
+  synced?: (ms: number) => void,
+): Promise<LogWriter> {
   const folder = await logFolder(config, partition)
   const { kind, retention, partitions } = config.log
   if (kind === 'memory') return new MemoryWriter(folder, retention.maxBytes / partitions).open()
   const writer = newWriter()
   const link = new SocketLinkServer(join(folder, `${writer}.sock`))
-  return new EmbeddedWriter({ fs: realFileSystem, folder, size: size(config), link, writer }).open()
+  const parts = { fs: realFileSystem, folder, size: size(config), link, writer }
+  return new EmbeddedWriter(synced === undefined ? parts : { ...parts, synced }).open()
 }
 
 /** One partition of the embedded or the memory log. */

@@ -21,6 +21,8 @@ export class Batch {
   /** Came again from the log, which may yield a segment more than once. */
   redeliveredEvents = 0
   lastReceivedAt = 0
+  /** Of each segment with new events: when it was received, Unix milliseconds, and how many these are. */
+  readonly received: number[] = []
   /** Of a dead letter that is handled again. */
   again: Again | undefined
   /** Set once the pool has folded it; nothing also where there was nothing to fold. */
@@ -79,8 +81,10 @@ export class Batch {
       this.#copy(frames, receivedAt)
       this.events += events
       this.bodies += bodies
+      this.received.push(receivedAt, events)
       return
     }
+    const before = this.events
     let from = 0 // frames from here on are new, and not copied yet
     for (const body of segment.table()) {
       if (body.producer === undefined || ledger.claimBody(body.producer, body.sequence, now, this.claims)) {
@@ -95,6 +99,7 @@ export class Batch {
       this.duplicateBodies++
     }
     this.#copy(frames.subarray(from), receivedAt)
+    if (this.events > before) this.received.push(receivedAt, this.events - before)
   }
 
   /** Where the bodies of a segment will be. */

@@ -3,7 +3,9 @@
 import { FixedQueue, Piscina } from 'piscina'
 import type { HandlerPlan, Measure } from '../config/config.ts'
 import { REPLAYS_AT_ONCE_MAX, TASKS_PER_PARTITION_MIN, TASKS_PER_THREAD_MAX } from '../limits.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import { loadPlanned } from './handler-load.ts'
+import { PoolMetrics } from './pool-metrics.ts'
 import { type Done, Runner, type RunnerData, type Task } from './runner.ts'
 import { processSeed } from './seed.ts'
 import { Watched } from './watched.ts'
@@ -27,12 +29,25 @@ export interface PoolOptions {
   partitions: number
   /** Told when a handler has cost a thread. */
   onNote(note: string, about: Record<string, unknown>): void
+  metrics?: Metrics
 }
 
-export function openPool({ threads, measures, plans, heap, partitions, onNote }: PoolOptions): Pool {
+export function openPool(options: PoolOptions): Pool {
+  const { threads, metrics } = options
+  if (metrics === undefined) return open(options, () => {})
+  const measured = new PoolMetrics(metrics, Math.max(1, threads))
+  const pool = open(options, () => measured.replaced())
+  return { ...pool, run: (task) => measured.run(() => pool.run(task)) }
+}
+
+/** `replaced`: told of each thread that is replaced. */
+function open(
+  { threads, measures, plans, heap, partitions, onNote }: PoolOptions,
+  replaced: () => void,
+): Pool {
   if (threads === 0) return openInline(measures, plans)
   const tasksMax = Math.max(TASKS_PER_PARTITION_MIN, Math.ceil((threads * TASKS_PER_THREAD_MAX) / partitions))
-  const open = (size: number, maxQueue: number) =>
+  const threadsOf = (size: number, maxQueue: number) =>
     new Piscina({
       filename: new URL('./runner.js', import.meta.url).href,
       minThreads: size,
@@ -46,11 +61,11 @@ export function openPool({ threads, measures, plans, heap, partitions, onNote }:
       ...(plans.length === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: heap / 2 ** 20 } }),
     })
   if (plans.length > 0) {
-    const pool = open(threads, (tasksMax + REPLAYS_AT_ONCE_MAX) * partitions)
-    const watched = new Watched({ pool, fresh: () => open(1, 1), plans, onNote })
+    const pool = threadsOf(threads, (tasksMax + REPLAYS_AT_ONCE_MAX) * partitions)
+    const watched = new Watched({ pool, fresh: () => threadsOf(1, 1), plans, onNote, replaced })
     return { tasksMax, run: (task) => watched.run(task), close: () => watched.close() }
   }
-  const piscina = open(threads, tasksMax * partitions)
+  const piscina = threadsOf(threads, tasksMax * partitions)
   return {
     tasksMax,
     run: async (task) => [await piscina.run(task)],

@@ -37,6 +37,7 @@ import {
 } from '../results/progress.ts'
 import type { Store } from '../results/store.ts'
 import { LineRate, type Logger } from '../telemetry/logger.ts'
+import type { Histogram, Metrics } from '../telemetry/metrics.ts'
 import { Batch, Buffers } from './batch.ts'
 import { Handled } from './handled.ts'
 import { Idle } from './idle.ts'
@@ -78,6 +79,7 @@ export interface ProcessorParts {
   epoch: number
   pool: Pool
   logger: Logger
+  metrics: Metrics
 }
 
 interface Waiter {
@@ -122,10 +124,16 @@ export class Processor {
   /** Called whenever some stage has moved. */
   #moved: (() => void) | undefined
   readonly #stop = new AbortController()
+  readonly #commitSeconds: Histogram
+  readonly #commitRows: Histogram
+  readonly #queryable: Histogram
 
   constructor(parts: ProcessorParts) {
     this.#parts = parts
-    const { store, config } = parts
+    const { store, config, metrics } = parts
+    this.#commitSeconds = metrics.histogram('millrace_commit_seconds', {})
+    this.#commitRows = metrics.histogram('millrace_commit_rows', {})
+    this.#queryable = metrics.histogram('millrace_queryable_seconds', {})
     this.#ledger = new Ledger(store.ledger(), (writer) => this.#writers.get(writer)?.sequence ?? 0)
     this.#merged = new Merged(store, measuresOf(config))
     this.#counters = readCounters(store)
@@ -326,6 +334,7 @@ export class Processor {
     }
     await store.commit(epoch, (write) => {
       const rows = this.#merged.write(write)
+      this.#commitRows.observe(rows)
       this.#commitDueAt = startedAt + commitInterval(rows, this.#idle.share(startedAt))
       this.#handled?.write(write)
       this.#ledger.count(
@@ -339,6 +348,7 @@ export class Processor {
       this.#letters.write(write)
       putCounters(write, this.#counters)
     })
+    this.#measure(batches, startedAt)
     this.#merged.letGo()
     this.#handled?.letGo()
     this.#committed = new Map(this.#positions)
@@ -381,6 +391,18 @@ export class Processor {
     counters.duplicateBodies += batch.duplicateBodies
     counters.redeliveredEvents += batch.redeliveredEvents
     counters.lastReceivedAt = Math.max(counters.lastReceivedAt, batch.lastReceivedAt)
+  }
+
+  /** These are committed. */
+  #measure(batches: readonly Batch[], startedAt: number): void {
+    this.#commitSeconds.observe((performance.now() - startedAt) / 1000)
+    const now = Date.now()
+    for (const { received } of batches) {
+      for (let i = 0; i < received.length; i += 2) {
+        const ms = Math.max(0, now - received[i]) // another process's clock
+        this.#queryable.observeTimes(ms / 1000, received[i + 1])
+      }
+    }
   }
 
   /** The log may let go only of what is flushed: a power cut takes the store back to there. */

@@ -27,6 +27,8 @@ interface WatchedParts {
   fresh(): Piscina
   plans: HandlerPlan[]
   onNote(note: string, about: Record<string, unknown>): void
+  /** Told of each thread that is replaced. */
+  replaced(): void
 }
 
 /** How a thread ended with a task. */
@@ -70,7 +72,10 @@ export class Watched {
     this.#leavingMs = Math.max(...limits)
     this.#lookMs = Math.min(Math.max(Math.min(...limits) / 4, LOOK_MS_MIN), LOOK_MS_MAX)
     // A thread that ends between two tasks is replaced like any other.
-    parts.pool.on('error', (error: Error) => parts.onNote('a thread ended between two tasks', { err: error }))
+    parts.pool.on('error', (error: Error) => {
+      parts.replaced()
+      parts.onNote('a thread ended between two tasks', { err: error })
+    })
   }
 
   async run(task: Task): Promise<Done[]> {
@@ -212,6 +217,7 @@ export class Watched {
   }
 
   #tell(ended: Ended): void {
+    this.#parts.replaced()
     const handler = ended.handler === undefined ? undefined : this.#parts.plans[ended.handler].name
     this.#parts.onNote(`a handler has cost a thread: ${ended.message}; its task is done again`, { handler })
   }

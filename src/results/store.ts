@@ -123,6 +123,11 @@ export class Store {
     return this.#open() !== undefined
   }
 
+  /** Bytes of its file; 0 while there is none. */
+  get fileBytes(): number {
+    return statSync(join(this.#path, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
+  }
+
   // --- Reading ------------------------------------------------------------------------------------------
 
   getMeta(key: string): Buffer | undefined {

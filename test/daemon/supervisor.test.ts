@@ -36,6 +36,7 @@ function slot(t: TestContext, role: 'processor' | 'listener' = 'processor') {
   const codes: number[] = []
   const made = new Slot({
     role,
+    worker: 0,
     config: {} as Config,
     http: false,
     logger: pino({ level: 'silent' }),

@@ -11,6 +11,8 @@ import { type Sender, type Socket, Stream } from '../../src/ingest/stream.ts'
 import { ACK_BYTES } from '../../src/ingest/stream-messages.ts'
 import { Window } from '../../src/ingest/stream-window.ts'
 import { STREAM_CREDIT_MESSAGES } from '../../src/limits.ts'
+import { Door } from '../../src/telemetry/doors.ts'
+import { Counter, Metrics } from '../../src/telemetry/metrics.ts'
 import { frame } from '../e2e/daemon.ts'
 
 const good = frame({ subject: 's' })
@@ -91,6 +93,8 @@ function open(over: Partial<Sender> = {}, creditBytes = CREDIT_BYTES) {
       intake,
       admission,
       maxMessage: MAX_MESSAGE,
+      door: new Door(new Metrics(), 'stream'),
+      bytes: new Counter(),
       durability: 'fsynced',
       refused: (problem) => void refused.push(problem.code),
       creditBytes: () => creditBytes,

@@ -9,6 +9,7 @@ import { Processor } from '../../src/processor/processor.ts'
 import { readLanes } from '../../src/results/progress.ts'
 import { openStore } from '../../src/results/store.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
+import { Metrics } from '../../src/telemetry/metrics.ts'
 import { atEnd, temporaryFolder } from '../e2e/daemon.ts'
 
 test('what was walked is committed also while nothing is read, and told to the log only then', async (t) => {
@@ -37,6 +38,7 @@ test('what was walked is committed also while nothing is read, and told to the l
     pool: openPool({ threads: 0, measures: [], plans: [], heap: 0, partitions: 1, onNote() {} }),
     partition: 0,
     logger: createLogger('processor', 'fatal'),
+    metrics: new Metrics(),
   })
   const running = processor.run(stop.signal)
   processor.walked('kafka:lane', 7)

@@ -28,6 +28,8 @@ export interface WriterParts {
   link: LinkServer
   writer?: string
   freeSpaceMin?: number
+  /** Told how long each sync took, milliseconds. */
+  synced?: (ms: number) => void
 }
 
 interface Pending {
@@ -116,7 +118,9 @@ export class EmbeddedWriter implements LogWriter {
     const { buffers, taken, bytes } = this.#gather()
     try {
       await chunk.write(buffers, this.#end)
+      const writtenAt = performance.now()
       await chunk.sync()
+      this.#parts.synced?.(performance.now() - writtenAt)
     } catch (error) {
       this.#abandon(chunk, error as Error)
       throw error

@@ -1,0 +1,203 @@
+// All numbers of all processes at one moment, for /metrics and for whoever looks on.
+//
+//   worker ── its numbers, once a second and when asked ──► place: what its process counts, and what those before it did
+//   results stores, supervisor ───────────────────────────► what the daemon knows as a whole
+//
+// Nobody waits for a worker that is stalled: of one that is silent, what it told last is shown.
+
+import type { AdminRoute } from '../api/admin.ts'
+import type { Config } from '../config/config.ts'
+import { METRICS_ANSWER_MS_MAX } from '../limits.ts'
+import { declaredDurability } from '../log/open.ts'
+import { catalogue, type Metric, type Role } from '../telemetry/catalogue.ts'
+import { Collected } from '../telemetry/collected.ts'
+import { expose } from '../telemetry/exposition.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { Metrics } from '../telemetry/metrics.ts'
+import { ProcessMetrics } from '../telemetry/process.ts'
+import { Tally } from '../telemetry/tally.ts'
+import { version } from '../telemetry/version.ts'
+import { Lanes } from './lag.ts'
+import type { Conversation, WorkerMetrics } from './link.ts'
+import { StoreMetrics } from './store-metrics.ts'
+import type { Child, Slot } from './supervisor.ts'
+import type { PrimaryTaps } from './taps.ts'
+
+export interface CollectorParts {
+  config: Config
+  logger: Logger
+  /** All roles run in this process. */
+  profiled: boolean
+  ready(): boolean
+  taps: PrimaryTaps
+}
+
+/** A process in a slot. */
+interface Worker {
+  slot: Slot
+  conversation: Conversation
+  /** It listens. */
+  heard: boolean
+  /** It was asked, and has said nothing since. */
+  silent: boolean
+}
+
+export class Collector {
+  readonly #parts: CollectorParts
+  readonly #metrics = new Metrics()
+  readonly #process: ProcessMetrics
+  readonly #described: Promise<Record<string, Metric>>
+  #describe = (name: string): Metric | undefined => (catalogue as Record<string, Metric>)[name]
+  readonly #tallies = new Map<Slot, Tally>()
+  readonly #workers = new Map<Child, Worker>()
+  readonly #lanes = new Lanes()
+  readonly #stores: StoreMetrics
+  #storesFailed = false
+  #ofStores: Metrics | undefined
+  #collecting: Promise<Collected> | undefined
+
+  constructor(parts: CollectorParts) {
+    this.#parts = parts
+    const { config, profiled } = parts
+    this.#process = new ProcessMetrics(this.#metrics)
+    this.#described = this.#process.describe()
+    this.#stores = new StoreMetrics(config, profiled, this.#lanes)
+  }
+
+  /** A slot whose processes are counted as one. */
+  watch(slot: Slot): void {
+    this.#tallies.set(slot, new Tally((name) => this.#describe(name)))
+  }
+
+  /** A new process in a slot. */
+  attach(slot: Slot, child: Child, conversation: Conversation): void {
+    const worker: Worker = { slot, conversation, heard: false, silent: false }
+    this.#workers.set(child, worker)
+    child.link.onMessage((message) => {
+      if (message.type === 'hello') worker.heard = true
+      else if (message.type === 'metrics') this.#told(child, worker, message.metrics)
+    })
+    child.onExit(() => {
+      this.#workers.delete(child)
+      this.#tallies.get(slot)?.gone(child)
+      this.#lanes.gone(child)
+    })
+  }
+
+  /** Never rejects, and takes little longer than METRICS_ANSWER_MS_MAX. Those who ask meanwhile get the same. */
+  collect(): Promise<Collected> {
+    this.#collecting ??= this.#collect().finally(() => {
+      this.#collecting = undefined
+    })
+    return this.#collecting
+  }
+
+  async close(): Promise<void> {
+    await this.#collecting
+    this.#process.close()
+    await this.#stores.close()
+  }
+
+  async #collect(): Promise<Collected> {
+    const startedAt = performance.now()
+    const processMetrics = await this.#described
+    this.#describe = (name) => (catalogue as Record<string, Metric>)[name] ?? processMetrics[name]
+    const fresh = new Set<Child>()
+    await Promise.all(
+      [...this.#workers].map(async ([child, worker]) => {
+        if (await this.#ask(child, worker)) fresh.add(child)
+      }),
+    )
+    const own = await this.#process.snapshot()
+    const collected = new Collected()
+    this.#addDaemon(collected, await this.#readStores())
+    const primary = new Tally(this.#describe)
+    primary.told(this, { ...own, ...this.#metrics.snapshot() })
+    collected.add(primary.sum(), this.#describe, { role: 'primary', worker: '0' })
+    this.#addWorker(collected, 'primary', 0, { up: true, restarts: 0, stale: false })
+    for (const [slot, tally] of this.#tallies) {
+      const { role, worker, ready, restarts, children } = slot
+      collected.add(tally.sum(), this.#describe, { role, worker: String(worker) })
+      const stale = children.length === 0 || !children.every((child) => fresh.has(child))
+      this.#addWorker(collected, role, worker, { up: ready, restarts, stale })
+    }
+    const took = (performance.now() - startedAt) / 1000
+    this.#put(collected, 'millrace_scrape_duration_seconds', {}, took)
+    return collected
+  }
+
+  /** True when what is known of it is of now. One that has not answered is not asked again before it says something. */
+  async #ask(child: Child, worker: Worker): Promise<boolean> {
+    if (!worker.heard || worker.silent) return false
+    worker.silent = true
+    try {
+      this.#told(child, worker, await worker.conversation.ask('metrics', METRICS_ANSWER_MS_MAX))
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #told(child: Child, worker: Worker, { series, report }: WorkerMetrics): void {
+    if (!this.#workers.has(child)) return // it is over, and what it had told is counted
+    worker.silent = false
+    this.#tallies.get(worker.slot)?.told(child, series)
+    if (report !== undefined) this.#lanes.told(child, report)
+  }
+
+  /** What cannot be read now is shown as it was. */
+  async #readStores(): Promise<Metrics | undefined> {
+    try {
+      this.#ofStores = (await this.#stores.read()) ?? this.#ofStores
+      this.#storesFailed = false
+    } catch (error) {
+      if (!this.#storesFailed) this.#parts.logger.warn({ err: error }, 'metrics: the results cannot be read')
+      this.#storesFailed = true
+    }
+    return this.#ofStores
+  }
+
+  #addDaemon(collected: Collected, ofStores: Metrics | undefined): void {
+    const { ready, config, taps } = this.#parts
+    const { kind } = config.log
+    this.#put(collected, 'millrace_build_info', {
+      version: version(),
+      node: process.versions.node,
+      log_kind: kind,
+      durability: declaredDurability(kind),
+    })
+    this.#put(collected, 'millrace_ready', {}, Number(ready()))
+    this.#put(collected, 'millrace_taps', {}, taps.open)
+    this.#put(collected, 'millrace_tap_missed_events_total', {}, taps.missed)
+    if (ofStores === undefined) return
+    const tally = new Tally(this.#describe)
+    tally.told(this, ofStores.snapshot())
+    collected.add(tally.sum(), this.#describe)
+  }
+
+  #addWorker(
+    collected: Collected,
+    role: Role,
+    worker: number,
+    { up, restarts, stale }: { up: boolean; restarts: number; stale: boolean },
+  ): void {
+    const labels = { role, worker: String(worker) }
+    this.#put(collected, 'millrace_worker_up', labels, Number(up))
+    this.#put(collected, 'millrace_worker_restarts_total', labels, restarts)
+    this.#put(collected, 'millrace_worker_stale', labels, Number(stale))
+  }
+
+  #put(collected: Collected, name: keyof typeof catalogue, labels: Record<string, string>, value = 1): void {
+    collected.put(name, catalogue[name], { labels, value })
+  }
+}
+
+export function metricsRoute(collector: Collector): AdminRoute {
+  return {
+    async answer(request, response) {
+      const collected = await collector.collect()
+      const { contentType, text } = await expose(collected, request.headers.accept ?? '')
+      response.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text)
+    },
+  }
+}

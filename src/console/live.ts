@@ -14,6 +14,8 @@ const SPAN_SECONDS_MIN = 60
 /** First and longest wait before a stream that ended is opened again, milliseconds. */
 const RETRY_MS_MIN = 500
 const RETRY_MS_MAX = 5_000
+/** There is a sample a second: after so long without one the stream is given up, milliseconds. */
+const SILENT_MS_MAX = 10_000
 
 type Reader = (sample: Sample) => void
 
@@ -22,16 +24,26 @@ export function followLive(read: Reader): void {
   const panel = new Panel(read)
   void (async () => {
     for (let wait = RETRY_MS_MIN; ; wait = Math.min(RETRY_MS_MAX, wait * 2)) {
+      const silence = new AbortController()
+      let timer: ReturnType<typeof setTimeout> | undefined
+      const hear = () => {
+        clearTimeout(timer)
+        timer = setTimeout(() => silence.abort(new Error('the daemon is silent')), SILENT_MS_MAX)
+      }
       try {
-        const { body } = await ask('/live', { accept: 'text/event-stream' })
+        const { body } = await ask('/live', { accept: 'text/event-stream', signal: silence.signal })
         panel.begin()
+        hear()
         for await (const { data } of serverSent(body!)) {
+          hear()
           panel.add(JSON.parse(data) as Sample)
           wait = RETRY_MS_MIN
         }
         panel.lost('the daemon has ended the stream')
       } catch (error) {
         panel.lost(wordsOf(error))
+      } finally {
+        clearTimeout(timer)
       }
       await new Promise((resolve) => setTimeout(resolve, wait))
     }

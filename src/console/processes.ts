@@ -41,7 +41,7 @@ function fill(line: HTMLTableRowElement, process: Process, several: boolean): vo
   say(pill, ready ? (stale ? 'silent' : 'ready') : 'not ready')
   line.dataset.stale = String(stale === true)
   const texts = [
-    String(pid),
+    pid === 0 ? '–' : String(pid), // it is being started
     count(restarts),
     `${(cpu * 100).toFixed(0)} %`,
     bytes(memoryBytes),

@@ -43,6 +43,7 @@ export async function openConsole(
     colorScheme: dark ? 'dark' : 'light',
     viewport: { width, height },
     deviceScaleFactor: scale,
+    reducedMotion: 'reduce', // what is looked at is what there will be
   })
   atEnd(t, () => context.close())
   const page = await context.newPage()

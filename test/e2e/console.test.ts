@@ -139,10 +139,10 @@ test('while events flow and after, the page shows what the API says', { skip }, 
 
   // Every order of every measure.
   for (const by of ['count', 'sum', 'mean', 'max', 'min']) {
-    await page.getByLabel('Order by').selectOption(by)
+    await page.locator('#order').selectOption(by)
     await topIs(page, (await daemon.get(`/v1/measures/by-pump/top?by=${by}`)).rows)
   }
-  await page.getByLabel('Keys', { exact: true }).selectOption('25')
+  await page.locator('#rows').selectOption('25')
   await topIs(page, (await daemon.get('/v1/measures/by-pump/top?by=min&limit=25')).rows)
 
   // One key: its row, its windows in the chart's words and in the table.
@@ -152,7 +152,7 @@ test('while events flow and after, the page shows what the API says', { skip }, 
   await page.getByRole('button', { name: 'Find' }).click()
   await reads(page, '#key-title', 'pump-7')
   await reads(page, '#key-row', new RegExp(`^count${count(whole.count)}sum${measured(whole.sum)}mean`))
-  await page.getByLabel('Show', { exact: true }).selectOption('p95')
+  await page.locator('#stat').selectOption('p95')
   const last = windows.at(-1)
   await until('the chart is to tell of the last window', async () => {
     const told = await page.locator('#key-chart').getAttribute('aria-label')
@@ -169,7 +169,7 @@ test('while events flow and after, the page shows what the API says', { skip }, 
   )
 
   // A key of two parts, one of them empty; and all keys that begin with one.
-  await page.getByLabel('Measure', { exact: true }).selectOption('by-site')
+  await page.locator('#measure').selectOption('by-site')
   const parts = page.getByRole('search')
   await parts.getByLabel('attributes.site').fill('north')
   await parts.getByLabel('type').fill('flow')
@@ -192,7 +192,7 @@ test('while events flow and after, the page shows what the API says', { skip }, 
   await reads(page, '#key-told', 'Nothing is counted under this key.')
 
   // One that only counts, in one window.
-  await page.getByLabel('Measure', { exact: true }).selectOption('events')
+  await page.locator('#measure').selectOption('events')
   await topIs(page, (await daemon.get('/v1/measures/events/top')).rows, ['count'])
   await page.getByRole('button', { name: 'flow', exact: true }).click()
   await reads(page, '#key-told', 'This measure has one window without end.')
@@ -415,7 +415,7 @@ test('nothing that can be checked by rule is in the way of assistive technology'
     await reads(page, '#letter-event', /"subject": "s"/)
     assert.deepEqual(await violations(), [])
     // Nothing is cut off at the side, whatever the width.
-    assert.equal(await page.evaluate('document.documentElement.scrollWidth - innerWidth'), 0)
+    assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'))
     clean()
   }
 })
@@ -440,7 +440,10 @@ test('the page says what it may load, and is in the package', { skip }, async (t
   const daemon = await Daemon.start(t)
   const response = await fetch(`${daemon.admin}/`)
   assert.match(response.headers.get('content-security-policy') ?? '', /^default-src 'self'; /)
-  assert.doesNotMatch(await response.text(), /<style|style=|<script(?! [^>]*src="\/console\/)|on\w+=|https?:/)
+  assert.doesNotMatch(
+    await response.text(),
+    /<style|style=|<script(?! [^>]*src="\/console\/)|\son\w+=|https?:/,
+  )
   for (const path of ['/console/none.js', '/console/../index.js', '/console/%2e%2e/index.js', '/console/']) {
     assert.equal((await fetch(daemon.admin + path)).status, 404)
   }
@@ -476,15 +479,15 @@ test('pictures of it are taken, light, dark and narrow', { skip }, async (t) => 
   const pages = await Promise.all(shots.map((shot) => openConsole(t, browser, daemon, shot)))
   for (const [i, { page, clean }] of pages.entries()) {
     await chooseKey(page)
-    await page.getByLabel('Show', { exact: true }).selectOption('mean')
-    await page.evaluate('scrollTo({ top: 0, behavior: "instant" })')
+    await page.locator('#stat').selectOption('mean')
     const span = async () => {
       const told = await page.locator('#throughput').getAttribute('aria-label')
       const [, number, unit] = /over the last ([\d.]+) (s|min)/.exec(told ?? '') ?? []
       return Number(number ?? 0) * (unit === 'min' ? 60 : 1)
     }
     await until(`figures of ${spanMin} s`, async () => (await span()) >= spanMin, 60_000 + spanMin * 1000)
-    await page.locator('main').focus() // no key looks as if it were chosen with the keyboard
+    await page.locator('main').focus() // nothing else looks as if it had the focus
+    await page.evaluate('scrollTo({ top: 0, behavior: "instant" })')
     const path = join(folder, `console-${shots[i].name}.png`)
     const image = await page.screenshot({ path, animations: 'disabled' })
     assert.ok(image.length > 10_000 && image.length < 200_000, `${path} has ${image.length} bytes`)

@@ -337,6 +337,13 @@ export const LIVE_READERS_MAX = 32
 /** Largest body of a request that changes the level of the logs, bytes: it holds two words. */
 export const LOG_LEVEL_BODY_BYTES_MAX = 1 * KiB
 
+// --- The console ------------------------------------------------------------------------------------------
+
+/** Requests of the console that the admin port has open to the data port; a tap is one for as long as it runs. Past it: 429. */
+export const FORWARDS_MAX = 64
+/** How long the data port may send nothing there, milliseconds: longer than a replay may take, and than a tap is silent. */
+export const FORWARD_SILENT_MS_MAX = 40_000
+
 // --- The configuration ----------------------------------------------------------------------------------
 
 /** Most listeners, and most threads of the pool: beyond it a number is a slip of the finger, not a machine. */

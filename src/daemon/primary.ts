@@ -3,6 +3,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { consoleRoutes } from '../api/console.ts'
+import { forwardRoute } from '../api/forward.ts'
 import { liveRoute } from '../api/live.ts'
 import { logLevelRoute } from '../api/log-level.ts'
 import { pprofRoutes } from '../api/pprof.ts'
@@ -167,6 +169,8 @@ class Primary {
       ...pprofRoutes((order, signal) => this.#profiles.take(order, signal)),
       '/live': liveRoute(this.#live),
       '/log-level': logLevelRoute(this.#levels),
+      ...consoleRoutes(),
+      '/v1/': forwardRoute(() => (this.#serves ? this.#config.http : undefined)),
     }
   }
 

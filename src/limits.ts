@@ -266,8 +266,13 @@ export const HANDLER_LOAD_MS_MAX = 5_000
 /** What a handler may emit for one event: to one measure, and as results. More is a slip, and would not fit a task. */
 export const EMITS_PER_EVENT_MAX = 10_000
 export const RESULTS_PER_EVENT_MAX = 1_000
-/** Bytes of results of one task after which the rest of it becomes another one: bounds what a thread holds. */
-export const TASK_RESULT_BYTES_TARGET = 8 * MiB
+/** The same in bytes: of all its results together, and of the keys emitted to one measure. */
+export const RESULT_BYTES_PER_EVENT_MAX = 8 * MiB
+export const EMITTED_KEY_BYTES_PER_EVENT_MAX = 4 * MiB
+/** Bytes of results and of emitted rows after which the rest of a task becomes another one: what a thread holds. */
+export const TASK_EFFECT_BYTES_TARGET = 4 * MiB
+/** The same of all tasks of a partition that are merged and not yet in a commit; past it one is made, and others wait. */
+export const UNCOMMITTED_EFFECT_BYTES_MAX = 32 * MiB
 /** Reasons for which a handler drops events that are counted each by itself, and the longest, characters. */
 export const DROP_REASONS_MAX = 32
 export const DROP_REASON_CHARACTERS_MAX = 100

@@ -23,6 +23,7 @@ export async function gateway(parts: RoleParts): Promise<Role> {
   const grpc = await openGrpc(parts, stores)
   return {
     report: () => grpc?.report() ?? { lanes: [], away: {}, missing: undefined },
+    progress: (writers) => stores.progressOf(writers),
     async drain(leisure) {
       if (leisure !== undefined) {
         await http?.leave(leisure)

@@ -8,6 +8,7 @@ import type { TapFilter } from '../ingest/tap-filter.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
+import type { WriterProgress } from '../results/progress.ts'
 import type { Receipt } from './reload.ts'
 
 export type RoleName = 'listener' | 'processor' | 'gateway'
@@ -23,6 +24,7 @@ export interface ListenerReport {
 /** What the primary knows of everyone. */
 export interface DaemonReport {
   roles: { role: RoleName | 'primary'; pid: number; ready: boolean; restarts: number }[]
+  /** The last one stands for those that are gone, where some of what they wrote is not processed. */
   listeners: ListenerReport[]
   /** The last time that the configuration was read again. */
   reload?: Receipt
@@ -32,6 +34,8 @@ export interface Questions {
   /** Asked of listeners and gateways. */
   /** undefined while one starts. */
   report: ListenerReport | undefined
+  /** Asked of listeners and gateways: how far these writers are processed, of those that the stores know. */
+  progress: Record<string, WriterProgress>
   /** Asked of the primary. */
   daemon: DaemonReport
   /** Asked of the primary, which asks the processors: each tells of the letters in its partitions, and of no others. */
@@ -39,6 +43,7 @@ export interface Questions {
 }
 /** What is told with a question; nothing with others. */
 export interface Told {
+  progress: string[]
   letters: Order
 }
 export type Question = keyof Questions
@@ -50,6 +55,8 @@ export type Message =
   | { type: 'ready' }
   /** A worker cannot go on. `exitCode`: starting it again would not help, and the daemon ends with it. */
   | { type: 'failed'; reason: string; exitCode?: number }
+  /** The last word of a worker that has finished: it writes nothing more. */
+  | { type: 'last'; report: ListenerReport }
   /** `successor`: another one serves in its place already, so there is time to turn no client away. */
   | { type: 'drain'; successor?: true }
   | { type: 'ask'; id: number; question: Question; told?: unknown }

@@ -50,6 +50,7 @@ export async function listener(parts: RoleParts): Promise<Role> {
       away: writers.away(),
       missing: writers.missing(),
     }),
+    progress: (writers) => port.stores.progressOf(writers),
     async drain(leisure) {
       if (leisure !== undefined) {
         await port.leave(leisure)

@@ -10,6 +10,7 @@ import { brokersOf } from '../log/open.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
+import { Lanes } from './lanes.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
 import { lock } from './lock.ts'
 import { freePort } from './ports.ts'
@@ -21,6 +22,8 @@ import { PrimaryTaps } from './taps.ts'
 /** How long the workers of a killed predecessor may take to let go of its ports and files. */
 const PATIENCE_MS = 4_000
 const REPORT_TIMEOUT_MS = 500
+/** How often it is looked whether what listeners wrote that are gone is processed. */
+const SETTLE_INTERVAL_MS = 500
 
 /** What a daemon can be started for: by default to take events and to process them. */
 export type Roles = readonly ('ingest' | 'processor' | 'gateway')[]
@@ -57,6 +60,8 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #lanes = new Lanes<Child>()
+  #settling: NodeJS.Timeout | undefined
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -174,8 +179,14 @@ class Primary {
         const handlers = { daemon: () => this.#report(), letters: (order: Order) => this.#letters(order) }
         this.#conversations.set(child, new Conversation(child.link, handlers))
         this.#taps.attach(child.link)
+        child.link.onMessage((message) => {
+          if (message.type !== 'last') return
+          this.#lanes.said(child, message.report)
+          if (!this.#conversations.has(child)) this.#leftLanes(child) // it came behind the end itself
+        })
         child.onExit(() => {
           this.#conversations.delete(child)
+          this.#leftLanes(child)
           this.#taps.detach(child.link)
         })
       },
@@ -217,17 +228,51 @@ class Primary {
     const roles: DaemonReport['roles'] = [
       { role: 'primary', pid: process.pid, ready: this.#notReady() === undefined, restarts: 0 },
     ]
+    const lanes = this.#lanes
     const answers: Promise<ListenerReport | undefined>[] = []
     for (const { role, child, children, ready, restarts } of this.#slots) {
       if (child !== undefined) roles.push({ role, pid: child.pid, ready, restarts })
-      if (role === 'processor' || !ready) continue
+      if (role === 'processor') continue
       for (const one of children) {
+        if (!ready) {
+          answers.push(Promise.resolve(lanes.last(one))) // one that starts would answer late
+          continue
+        }
         const report = this.#conversations.get(one)?.ask('report', REPORT_TIMEOUT_MS)
-        answers.push(Promise.resolve(report).catch(() => undefined)) // stalled: the others are told of
+        const said = Promise.resolve(report).then(
+          (answer) => {
+            if (answer !== undefined && this.#conversations.has(one)) lanes.said(one, answer)
+            return answer
+          },
+          () => lanes.last(one), // it is stalled, or has just ended
+        )
+        answers.push(said)
       }
     }
     const listeners = (await Promise.all(answers)).filter((report) => report !== undefined)
+    const told = new Set(listeners.flatMap((report) => report.lanes.map(({ writer }) => writer)))
+    const gone = lanes.gone.filter(({ writer }) => !told.has(writer))
+    if (gone.length > 0) listeners.push({ lanes: gone, away: {}, missing: undefined })
     return { roles, listeners, ...(this.#receipt === undefined ? {} : { reload: this.#receipt }) }
+  }
+
+  /** In memory they would be gone with it; it has waited until they were taken. */
+  #leftLanes(child: Child): void {
+    this.#lanes.over(child, this.#config.log.kind !== 'memory')
+    if (this.#lanes.gone.length === 0) return
+    this.#settling ??= setInterval(() => void this.#settle(), SETTLE_INTERVAL_MS)
+  }
+
+  /** Asks one that reads the stores which of the lanes that are left behind are processed. */
+  async #settle(): Promise<void> {
+    const writers = this.#lanes.gone.map(({ writer }) => writer)
+    const reads = this.#slots.find(({ role, ready }) => role !== 'processor' && ready)?.child
+    const asked = reads && this.#conversations.get(reads)?.ask('progress', REPORT_TIMEOUT_MS, writers)
+    const progress = await asked?.catch(() => undefined)
+    if (progress !== undefined) this.#lanes.settle(progress)
+    if (this.#lanes.gone.length > 0) return
+    clearInterval(this.#settling)
+    this.#settling = undefined
   }
 
   /** One after another; those that are asked for while one runs are one more. */

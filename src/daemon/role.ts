@@ -29,6 +29,8 @@ export interface Role {
   drain(leisure?: AbortSignal): Promise<void>
   /** What a listener or a gateway answers when the primary asks. */
   report?(): Questions['report']
+  /** How far writers are processed, as a listener or a gateway reads it in the stores. */
+  progress?(writers: string[]): Questions['progress']
   /** What a processor does to the letters in its partitions. */
   letters?(order: Order): Promise<Outcome[]>
 }

@@ -33,6 +33,7 @@ export class RoleRunner {
     this.#profiled = profiled
     this.#conversation = new Conversation(link, {
       report: () => this.#role?.report?.(),
+      progress: (writers) => this.#role?.progress?.(writers) ?? {},
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
     })
     this.#taps = new WorkerTaps(link)
@@ -51,7 +52,9 @@ export class RoleRunner {
     try {
       await Promise.race([this.#starting, pause(STARTING_MS_MAX)])
       await this.#role?.drain(successor ? this.#hurry.signal : undefined)
-      this.#end(0)
+      const report = this.#role?.report?.()
+      if (report === undefined) this.#end(0)
+      else this.#link.send({ type: 'last', report }, () => this.#end(0))
     } catch (error) {
       this.fail(error as Error)
     }

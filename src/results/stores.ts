@@ -135,6 +135,18 @@ export class Stores {
     return writers
   }
 
+  /** Of these, those that are known. */
+  progressOf(names: readonly string[]): Record<string, WriterProgress> {
+    const known: Record<string, WriterProgress> = {}
+    for (const name of names) {
+      for (const store of this.#stores) {
+        const one = readWriter(store, name)
+        if (one !== undefined) known[name] = one
+      }
+    }
+    return known
+  }
+
   writer(partition: number, name: string): WriterProgress | undefined {
     return readWriter(this.#stores[partition], name)
   }

@@ -8,7 +8,16 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { stringify } from 'yaml'
 import { Client } from './client.ts'
-import { childrenOf, Daemon, type DaemonOptions, frame, killQuietly, temporaryFolder } from './daemon.ts'
+import {
+  atEnd,
+  childrenOf,
+  Daemon,
+  type DaemonOptions,
+  frame,
+  killQuietly,
+  type Status,
+  temporaryFolder,
+} from './daemon.ts'
 import { Load } from './load.ts'
 import { StreamClient } from './stream-client.ts'
 
@@ -74,6 +83,39 @@ test('a rolling restart under load: no request fails, every worker is another on
   const status = await daemon.processed(load.acked)
   assert.equal(status.processed.events, load.acked)
   assert.equal(status.accepted.events, load.acked)
+})
+
+test('what replaced and killed listeners have written stays accepted, and waits, until it is processed', async (t) => {
+  const { daemon, reload } = await start(t, {}, { grpc: { listen: '127.0.0.1:0' } })
+  const { roles } = await daemon.status()
+  const pidOf = (role: string) => roles.find((one) => one.role === role)!.pid
+  process.kill(pidOf('processor'), 'SIGSTOP')
+  atEnd(t, () => killQuietly(pidOf('processor')))
+  const body = frame(...Array.from({ length: 100 }, () => ({ subject: 's', value: 1 })))
+  const sent = 50
+  for (let n = 0; n < sent; n++) assert.equal((await daemon.post(body)).status, 202)
+  const standing = ({ accepted, lag }: Status) => {
+    assert.deepEqual([accepted.events, accepted.frames, lag.events], [sent * 100, sent, sent * 100])
+    return true
+  }
+  await daemon.until(({ accepted }) => accepted.events === sent * 100)
+  const reloading = reload()
+  const former = roles.filter(({ role }) => role === 'listener' || role === 'gateway').map(({ pid }) => pid)
+  let live = former
+  while (live.length > 0) {
+    standing(await daemon.status())
+    const children = await childrenOf(daemon.pid)
+    live = former.filter((pid) => children.includes(pid))
+  }
+  standing(await daemon.status())
+  const now = (await daemon.status()).roles.filter(({ role }) => role === 'listener')
+  for (const { pid } of now) killQuietly(pid)
+  await daemon.until((status) => now.every(({ pid }) => !status.roles.some((one) => one.pid === pid)))
+  await daemon.until(standing)
+  process.kill(pidOf('processor'), 'SIGCONT')
+  await reloading
+  const { accepted, lag, processed } = await daemon.processed(sent * 100)
+  assert.deepEqual([accepted.events, lag.events, processed.events], [sent * 100, 0, sent * 100])
 })
 
 /** The answers of /readyz that come until it is stopped, each once. */

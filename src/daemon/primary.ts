@@ -260,7 +260,7 @@ class Primary {
   #leftLanes(child: Child): void {
     this.#lanes.over(child, this.#config.log.kind !== 'memory')
     if (this.#lanes.gone.length === 0) return
-    this.#settling ??= setInterval(() => void this.#settle(), SETTLE_INTERVAL_MS)
+    this.#settling ??= setInterval(() => void this.#settle(), SETTLE_INTERVAL_MS).unref()
   }
 
   /** Asks one that reads the stores which of the lanes that are left behind are processed. */

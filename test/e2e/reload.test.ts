@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { stringify } from 'yaml'
@@ -117,6 +118,43 @@ test('what replaced and killed listeners have written stays accepted, and waits,
   const { accepted, lag, processed } = await daemon.processed(sent * 100)
   assert.deepEqual([accepted.events, lag.events, processed.events], [sent * 100, 0, sent * 100])
 })
+
+test('a listener that leaves gets no new connections: they are led to its successor', async (t) => {
+  const { daemon, reload } = await start(t, {}, { cluster: { listeners: 1 } })
+  const atOnce = 4
+  let reloading = true
+  /** Of new connections, each for one request: those that a leaving listener has answered, and the others. */
+  const answers = { leaving: 0, staying: 0 }
+  const ask = async () => {
+    while (reloading) {
+      const head = await answerOnNewConnection(daemon.http)
+      answers[/^connection: close/im.test(head) ? 'leaving' : 'staying']++
+    }
+  }
+  const asking = Array.from({ length: atOnce }, ask)
+  const { outcome } = await reload()
+  reloading = false
+  await Promise.all(asking)
+  assert.equal(outcome, 'applied')
+  assert.ok(answers.staying > 100, `${answers.staying} answers`)
+  assert.ok(
+    answers.leaving <= atOnce,
+    `${answers.leaving}: more than were on their way when it began to leave`,
+  )
+})
+
+/** The head of the answer to a request on a connection of its own. Rejects when that is reset. */
+function answerOnNewConnection(http: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(new URL(http).port), '127.0.0.1')
+    socket.write('GET /v1/measures HTTP/1.1\r\nhost: millrace\r\n\r\n')
+    socket.on('error', reject).once('data', (data) => {
+      resolve(data.toString())
+      socket.destroy()
+    })
+    socket.on('close', () => reject(new Error('closed without an answer')))
+  })
+}
 
 /** The answers of /readyz that come until it is stopped, each once. */
 function watchReadiness(daemon: Daemon) {

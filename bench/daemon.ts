@@ -15,6 +15,7 @@ export interface Status {
   processed: { events: number; duplicates: { events: number } }
   lag: { events: number; bytes: number; seconds: number }
   roles?: { role: string; pid: number }[]
+  reload?: { outcome: string; seconds: number }
 }
 
 // What is to be ended and removed is so when this process exits, which a signal alone would not make it do.

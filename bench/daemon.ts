@@ -15,6 +15,7 @@ export interface Status {
   processed: { events: number; duplicates: { events: number } }
   lag: { events: number; bytes: number; seconds: number }
   roles?: { role: string; pid: number }[]
+  reload?: { outcome: string; seconds: number }
 }
 
 interface Ready {

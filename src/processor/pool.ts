@@ -40,7 +40,7 @@ export function openPool(options: PoolOptions): Pool {
   if (metrics === undefined) return open(options, () => {})
   const measured = new PoolMetrics(metrics, Math.max(1, threads))
   const pool = open(options, () => measured.replaced())
-  return { ...pool, run: (task) => measured.run(() => pool.run(task)) }
+  return { ...pool, run: (task) => measured.run(pool.run(task)) }
 }
 
 /** `replaced`: told of each thread that is replaced. */

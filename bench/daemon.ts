@@ -15,6 +15,13 @@ export interface Status {
   processed: { events: number; duplicates: { events: number } }
   lag: { events: number; bytes: number; seconds: number }
   roles?: { role: string; pid: number }[]
+  reload?: { outcome: string; seconds: number }
+}
+
+interface Ready {
+  http: string
+  grpc?: string
+  admin?: string
 }
 
 // What is to be ended and removed is so when this process exits, which a signal alone would not make it do.
@@ -26,6 +33,7 @@ export class Daemon {
   readonly http: string
   /** `host:port`, where there is a gateway. */
   readonly grpc: string
+  /** Of the admin port; empty where there is none. */
   readonly admin: string
   readonly pid: number
 
@@ -116,15 +124,8 @@ export class Daemon {
   }
 }
 
-/** Where what was started is found. */
-interface Ready {
-  http: string
-  grpc?: string
-  admin?: string
-}
-
 /** Undefined where the line is not JSON. */
-function parsed(line: string): (Ready & { msg?: string; level: number }) | undefined {
+function parsed(line: string): ({ msg?: string; level: number } & Ready) | undefined {
   try {
     return JSON.parse(line)
   } catch {

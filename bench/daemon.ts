@@ -15,6 +15,13 @@ export interface Status {
   processed: { events: number; duplicates: { events: number } }
   lag: { events: number; bytes: number; seconds: number }
   roles?: { role: string; pid: number }[]
+  reload?: { outcome: string; seconds: number }
+}
+
+interface Ready {
+  http: string
+  grpc?: string
+  admin?: string
 }
 
 // What is to be ended and removed is so when this process exits, which a signal alone would not make it do.
@@ -26,13 +33,16 @@ export class Daemon {
   readonly http: string
   /** `host:port`, where there is a gateway. */
   readonly grpc: string
+  /** Of the admin port; empty where there is none. */
+  readonly admin: string
   readonly pid: number
 
-  private constructor(child: ChildProcess, folder: string, ready: { http: string; grpc?: string }) {
+  private constructor(child: ChildProcess, folder: string, ready: Ready) {
     this.#child = child
     this.folder = folder
     this.http = ready.http
     this.grpc = ready.grpc ?? ''
+    this.admin = ready.admin ?? ''
     this.pid = child.pid!
   }
 
@@ -108,7 +118,7 @@ export class Daemon {
 }
 
 /** Undefined where the line is not JSON. */
-function parsed(line: string): { msg?: string; level: number; http: string; grpc?: string } | undefined {
+function parsed(line: string): ({ msg?: string; level: number } & Ready) | undefined {
   try {
     return JSON.parse(line)
   } catch {

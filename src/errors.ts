@@ -19,6 +19,7 @@ export const problems = Object.freeze({
   internal: { status: 500, title: 'A mistake of ours' },
   'log-unavailable': { status: 503, title: 'The log cannot be written' },
   'no-processor': { status: 503, title: 'The processor that has to do this does not answer here' },
+  'no-data-port': { status: 503, title: 'The data port of this daemon does not answer' },
   draining: { status: 503, title: 'Shutting down' },
   unconfirmed: { status: 504, title: 'The broker did not confirm in time: the events may be in the log' },
 } satisfies Record<string, { status: number; title: string }>)
@@ -44,6 +45,7 @@ const retryAfterSeconds: Partial<Record<ProblemCode, number>> = {
   'backlog-full': 1,
   'log-unavailable': 1,
   'no-processor': 1,
+  'no-data-port': 1,
   draining: 5,
   unconfirmed: 1,
 }

@@ -266,8 +266,13 @@ export const HANDLER_LOAD_MS_MAX = 5_000
 /** What a handler may emit for one event: to one measure, and as results. More is a slip, and would not fit a task. */
 export const EMITS_PER_EVENT_MAX = 10_000
 export const RESULTS_PER_EVENT_MAX = 1_000
-/** Bytes of results of one task after which the rest of it becomes another one: bounds what a thread holds. */
-export const TASK_RESULT_BYTES_TARGET = 8 * MiB
+/** The same in bytes: of all its results together, and of the keys emitted to one measure. */
+export const RESULT_BYTES_PER_EVENT_MAX = 8 * MiB
+export const EMITTED_KEY_BYTES_PER_EVENT_MAX = 4 * MiB
+/** Bytes of results and of emitted rows after which the rest of a task becomes another one: what a thread holds. */
+export const TASK_EFFECT_BYTES_TARGET = 4 * MiB
+/** The same of all tasks of a partition that are merged and not yet in a commit; past it one is made, and others wait. */
+export const UNCOMMITTED_EFFECT_BYTES_MAX = 32 * MiB
 /** Reasons for which a handler drops events that are counted each by itself, and the longest, characters. */
 export const DROP_REASONS_MAX = 32
 export const DROP_REASON_CHARACTERS_MAX = 100
@@ -313,6 +318,19 @@ export const CHANGES_MAX = 8
 /** How long a listener waits for the processor to have replayed or dropped them, milliseconds. */
 export const DEAD_LETTERS_MS_MAX = 30_000
 
+// --- Profiles -------------------------------------------------------------------------------------------
+
+/** Seconds that a profile takes when it names none, and the most it may name: samples are kept until its end. */
+export const PROFILE_SECONDS_DEFAULT = 10
+export const PROFILE_SECONDS_MAX = 60
+/** The same of a trace, which keeps the order of its samples: some MB a second. */
+export const TRACE_SECONDS_DEFAULT = 1
+export const TRACE_SECONDS_MAX = 5
+/** How long a thread may take to begin or end a profile before it is left out, milliseconds. */
+export const PROFILE_THREAD_MS_MAX = 2_000
+/** How much longer than the profile a process may take before it is left out, milliseconds. */
+export const PROFILE_PATIENCE_MS = 6_000
+
 // --- The admin port -----------------------------------------------------------------------------------
 
 /** Samples of the last ten minutes, one a second, that the primary keeps for whoever looks on: 2 MB. */
@@ -323,6 +341,13 @@ export const LIVE_READERS_MAX = 32
 
 /** Largest body of a request that changes the level of the logs, bytes: it holds two words. */
 export const LOG_LEVEL_BODY_BYTES_MAX = 1 * KiB
+
+// --- The console ------------------------------------------------------------------------------------------
+
+/** Requests of the console that the admin port has open to the data port; a tap is one for as long as it runs. Past it: 429. */
+export const FORWARDS_MAX = 64
+/** How long the data port may send nothing there, milliseconds: longer than a replay may take, and than a tap is silent. */
+export const FORWARD_SILENT_MS_MAX = 40_000
 
 // --- The configuration ----------------------------------------------------------------------------------
 
@@ -356,6 +381,8 @@ export const REPLACE_MS_MAX = 60_000
 export const HANDSHAKE_MS_MAX = 1_000
 /** How long a replaced listener waits for connections that send nothing; the server cuts idle ones at 10 s, milliseconds. */
 export const CONNECTION_IDLE_MS_MAX = 14_000
+/** Lanes of listeners that are gone whose events are counted as accepted until they are processed: the oldest leave; 200 bytes each. */
+export const LANES_GONE_MAX = 1024
 /** First and longest wait before a dead worker is started again, milliseconds. */
 export const RESTART_MS_MIN = 50
 export const RESTART_MS_MAX = 5_000
@@ -369,10 +396,6 @@ export const CRASH_WINDOW_MS = 30_000
 export const METRICS_INTERVAL_MS = 1_000
 /** How long a scrape waits for workers, milliseconds; of those that are silent it shows what they told last. */
 export const METRICS_ANSWER_MS_MAX = 250
-/** How long a lane whose listener is gone counts as lag, where the processor has not begun with it, milliseconds. */
-export const METRICS_LANE_MS_MAX = 30_000
-/** Lanes of listeners that are gone and were not read to their end, as metrics remember them: the oldest leave. */
-export const METRICS_LANES_MAX = 1_000
 /** How long a refusal shows as back-pressure, milliseconds: longer than between two looks of whoever watches closely. */
 export const BACKPRESSURE_SHOWN_MS = 5_000
 

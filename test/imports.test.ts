@@ -7,7 +7,7 @@ const src = resolve(import.meta.dirname, '../../src')
 
 /** Layers from the top; a file may import from its own folder and from layers below its own. */
 const layers = [
-  ['index'],
+  ['index', 'console'],
   ['cli'],
   ['client', 'daemon'],
   ['grpc'],
@@ -15,7 +15,7 @@ const layers = [
   ['results'],
   ['log'],
 ]
-const ground = ['config', 'telemetry', 'limits', 'errors', 'auth', 'answer', 'frame', 'handler']
+const ground = ['config', 'telemetry', 'profile', 'limits', 'errors', 'auth', 'answer', 'frame', 'handler']
 /** What applications load beside it: nothing of the daemon. The command line is built on it. */
 const client = ['client', 'frame', 'limits', 'errors']
 const clientPackages = ['undici', 'ws']
@@ -61,6 +61,21 @@ test('the client needs nothing of the daemon', () => {
         ? client.includes(placeOf(resolve(dirname(file), path)))
         : path.startsWith('node:') || clientPackages.includes(path)
       assert.ok(allowed, `${relative(src, file)} imports ${path}`)
+    }
+  }
+})
+
+test('the page of the console is a program of its own: it needs nothing of the daemon, which never loads it', () => {
+  const below = join(src, 'console')
+  const files = readdirSync(below).filter((name) => name.endsWith('.ts'))
+  assert.ok(files.length > 10)
+  for (const name of files) {
+    for (const [, path] of readFileSync(join(below, name), 'utf8').matchAll(
+      /(?:from|import)\s*\(?\s*'([^']+)'/g,
+    )) {
+      // uplot.d.ts names the types of the library that is served beside the page.
+      const allowed = /^\.\/[\w-]+\.(ts|js)$/.test(path) || (name === 'uplot.d.ts' && path === 'uplot')
+      assert.ok(allowed, `${name} imports ${path}`)
     }
   }
 })

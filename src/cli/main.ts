@@ -8,6 +8,7 @@ import { check } from './check.ts'
 import { type Command, Failure, helpOf, type Io, readWords, UsageError } from './command.ts'
 import { dlq } from './dlq.ts'
 import { logLevel } from './log-level.ts'
+import { profile } from './profile.ts'
 import { query } from './query.ts'
 import { reconcile } from './reconcile.ts'
 import { send } from './send.ts'
@@ -26,6 +27,7 @@ const commands: readonly Command[] = [
   status,
   dlq,
   reconcile,
+  profile,
   logLevel,
   bench,
 ]

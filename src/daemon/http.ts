@@ -15,7 +15,7 @@ import { CONNECTION_IDLE_MS_MAX, DEAD_LETTERS_MS_MAX, HANDSHAKE_MS_MAX } from '.
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { LineRate, type Logger } from '../telemetry/logger.ts'
-import { openedStores } from './processor.ts'
+import { openedStores } from './opened-stores.ts'
 import { FinalError, type RoleParts } from './role.ts'
 import { shareConnections, yieldConnections } from './steer.ts'
 

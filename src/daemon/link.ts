@@ -7,6 +7,8 @@ import type { TapBatch } from '../ingest/tap.ts'
 import type { TapFilter } from '../ingest/tap-filter.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
+import type { ProcessProfile } from '../profile/take.ts'
+import type { ProfileOrder } from '../profile/thread-profile.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import type { Snapshot } from '../telemetry/metrics.ts'
 import type { Receipt } from './reload.ts'
@@ -30,6 +32,7 @@ export interface WorkerMetrics {
 /** What the primary knows of everyone. */
 export interface DaemonReport {
   roles: { role: RoleName | 'primary'; pid: number; ready: boolean; restarts: number }[]
+  /** The last one stands for those that are gone, where some of what they wrote is not processed. */
   listeners: ListenerReport[]
   /** The last time that the configuration was read again. */
   reload?: Receipt
@@ -45,10 +48,15 @@ export interface Questions {
   daemon: DaemonReport
   /** Asked of the primary, which asks the processors: each tells of the letters in its partitions, and of no others. */
   letters: Outcome[]
+  /** Asked of all workers: a profile of their threads. undefined when another one was asked for meanwhile. */
+  profile: ProcessProfile | undefined
+  /** Asked of all workers: nobody waits for the profile any longer. */
+  unprofile: undefined
 }
 /** What is told with a question; nothing with others. */
 export interface Told {
   letters: Order
+  profile: ProfileOrder
 }
 export type Question = keyof Questions
 

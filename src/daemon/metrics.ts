@@ -11,17 +11,18 @@ import { METRICS_ANSWER_MS_MAX } from '../limits.ts'
 import { declaredDurability } from '../log/open.ts'
 import { catalogue, type Metric, type Role } from '../telemetry/catalogue.ts'
 import { Collected } from '../telemetry/collected.ts'
-import { expose } from '../telemetry/exposition.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
-import { ProcessMetrics } from '../telemetry/process.ts'
 import { Tally } from '../telemetry/tally.ts'
 import { version } from '../telemetry/version.ts'
-import { Lanes } from './lag.ts'
+import { Lanes } from './lanes.ts'
 import type { Conversation, WorkerMetrics } from './link.ts'
 import { StoreMetrics } from './store-metrics.ts'
 import type { Child, Slot } from './supervisor.ts'
 import type { PrimaryTaps } from './taps.ts'
+
+/** How long what a worker said last may be on its way, where its channel does not tell of its end. */
+const CHANNEL_MS = 100
 
 export interface CollectorParts {
   config: Config
@@ -45,12 +46,12 @@ interface Worker {
 export class Collector {
   readonly #parts: CollectorParts
   readonly #metrics = new Metrics()
-  readonly #process: ProcessMetrics
-  readonly #described: Promise<Record<string, Metric>>
+  readonly #process: ReturnType<typeof measureProcess>
   #describe = (name: string): Metric | undefined => (catalogue as Record<string, Metric>)[name]
   readonly #tallies = new Map<Slot, Tally>()
   readonly #workers = new Map<Child, Worker>()
-  readonly #lanes = new Lanes()
+  /** What is written, by whoever lives or is gone. */
+  readonly lanes = new Lanes()
   readonly #stores: StoreMetrics
   #storesFailed = false
   #ofStores: Metrics | undefined
@@ -59,9 +60,11 @@ export class Collector {
   constructor(parts: CollectorParts) {
     this.#parts = parts
     const { config, profiled } = parts
-    this.#process = new ProcessMetrics(this.#metrics)
-    this.#described = this.#process.describe()
-    this.#stores = new StoreMetrics(config, profiled, this.#lanes)
+    this.#process = measureProcess(this.#metrics).then((measured) => {
+      this.#describe = (name) => (catalogue as Record<string, Metric>)[name] ?? measured.described[name]
+      return measured
+    })
+    this.#stores = new StoreMetrics(config, profiled, this.lanes)
   }
 
   /** A slot whose processes are counted as one. */
@@ -77,11 +80,14 @@ export class Collector {
       if (message.type === 'hello') worker.heard = true
       else if (message.type === 'metrics') this.#told(child, worker, message.metrics)
     })
-    child.onExit(() => {
-      this.#workers.delete(child)
+    const over = () => {
+      if (!this.#workers.delete(child)) return
       this.#tallies.get(slot)?.gone(child)
-      this.#lanes.gone(child)
-    })
+      this.lanes.gone(child, this.#parts.config.log.kind !== 'memory')
+    }
+    // What it says last may come behind its end, but not behind the end of its channel.
+    child.link.onClose(over)
+    child.onExit(() => void setTimeout(over, CHANNEL_MS).unref())
   }
 
   /** Never rejects, and takes little longer than METRICS_ANSWER_MS_MAX. Those who ask meanwhile get the same. */
@@ -94,21 +100,20 @@ export class Collector {
 
   async close(): Promise<void> {
     await this.#collecting
-    this.#process.close()
+    ;(await this.#process).process.close()
     await this.#stores.close()
   }
 
   async #collect(): Promise<Collected> {
     const startedAt = performance.now()
-    const processMetrics = await this.#described
-    this.#describe = (name) => (catalogue as Record<string, Metric>)[name] ?? processMetrics[name]
+    const { process } = await this.#process
     const fresh = new Set<Child>()
     await Promise.all(
       [...this.#workers].map(async ([child, worker]) => {
         if (await this.#ask(child, worker)) fresh.add(child)
       }),
     )
-    const own = await this.#process.snapshot()
+    const own = await process.snapshot()
     const collected = new Collected()
     this.#addDaemon(collected, await this.#readStores())
     const primary = new Tally(this.#describe)
@@ -142,7 +147,7 @@ export class Collector {
     if (!this.#workers.has(child)) return // it is over, and what it had told is counted
     worker.silent = false
     this.#tallies.get(worker.slot)?.told(child, series)
-    if (report !== undefined) this.#lanes.told(child, report)
+    if (report !== undefined) this.lanes.told(child, report)
   }
 
   /** What cannot be read now is shown as it was. */
@@ -192,9 +197,17 @@ export class Collector {
   }
 }
 
+/** Its library is loaded beside the start of the workers, and of no use to them. */
+async function measureProcess(metrics: Metrics) {
+  const { ProcessMetrics } = await import('../telemetry/process.ts')
+  const process = new ProcessMetrics(metrics)
+  return { process, described: await process.describe() }
+}
+
 export function metricsRoute(collector: Collector): AdminRoute {
   return {
     async answer(request, response) {
+      const { expose } = await import('../telemetry/exposition.ts')
       const collected = await collector.collect()
       const { contentType, text } = await expose(collected, request.headers.accept ?? '')
       response.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text)

@@ -3,8 +3,11 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
+import { consoleRoutes } from '../api/console.ts'
+import { forwardRoute } from '../api/forward.ts'
 import { liveRoute } from '../api/live.ts'
 import { logLevelRoute } from '../api/log-level.ts'
+import { pprofRoutes } from '../api/pprof.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
@@ -18,6 +21,7 @@ import { Live } from './live.ts'
 import { lock } from './lock.ts'
 import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
+import { PrimaryProfiles, type Profiled } from './profiles.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
@@ -62,6 +66,7 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #profiles: PrimaryProfiles
   readonly #levels: Levels
   readonly #collector: Collector
   readonly #live: Live
@@ -87,6 +92,7 @@ class Primary {
     this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
+    this.#profiles = new PrimaryProfiles(this.#profiled ? 'all' : 'primary', () => this.#profilable())
     this.#levels = new Levels(logger, config.logging.level)
     this.#collector = new Collector({
       config,
@@ -160,8 +166,11 @@ class Primary {
     return {
       ...healthRoutes(() => this.#notReady()),
       '/metrics': metricsRoute(this.#collector),
+      ...pprofRoutes((order, signal) => this.#profiles.take(order, signal)),
       '/live': liveRoute(this.#live),
       '/log-level': logLevelRoute(this.#levels),
+      ...consoleRoutes(),
+      '/v1/': forwardRoute(() => (this.#serves ? this.#config.http : undefined)),
     }
   }
 
@@ -252,16 +261,20 @@ class Primary {
     const roles: DaemonReport['roles'] = [
       { role: 'primary', pid: process.pid, ready: this.#notReady() === undefined, restarts: 0 },
     ]
+    const { lanes } = this.#collector
     const answers: Promise<ListenerReport | undefined>[] = []
     for (const { role, child, children, ready, restarts } of this.#slots) {
       if (child !== undefined) roles.push({ role, pid: child.pid, ready, restarts })
       if (role === 'processor' || !ready) continue
       for (const one of children) {
         const report = this.#conversations.get(one)?.ask('report', REPORT_TIMEOUT_MS)
-        answers.push(Promise.resolve(report).catch(() => undefined)) // stalled: the others are told of
+        answers.push(Promise.resolve(report).catch(() => lanes.last(one))) // it is stalled, or has just ended
       }
     }
     const listeners = (await Promise.all(answers)).filter((report) => report !== undefined)
+    const told = new Set(listeners.flatMap((report) => report.lanes.map(({ writer }) => writer)))
+    const untold = lanes.all().filter(({ writer }) => !told.has(writer))
+    if (untold.length > 0) listeners.push({ lanes: untold, away: {}, missing: undefined })
     return { roles, listeners, ...(this.#receipt === undefined ? {} : { reload: this.#receipt }) }
   }
 
@@ -318,6 +331,20 @@ class Primary {
     this.#auth = new Auth(config.auth, 1)
     this.#levels.reset(config.logging.level)
     return 'applied'
+  }
+
+  /** The processes beside this one, with their numbers among those of their role. */
+  #profilable(): Profiled[] {
+    if (this.#profiled) return []
+    return this.#slots.flatMap(({ role, worker, children }): Profiled[] => {
+      if (children.length === 0) return [{ role, worker }]
+      return children.map((child) => ({
+        role,
+        worker,
+        pid: child.pid,
+        conversation: this.#conversations.get(child),
+      }))
+    })
   }
 
   /** Has dead letters replayed or dropped by the processors that own them. */

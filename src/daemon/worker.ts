@@ -6,8 +6,9 @@ import { LogMisconfigured } from '../log/log.ts'
 import { access } from '../telemetry/access.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
-import { ProcessMetrics } from '../telemetry/process.ts'
+import type { ProcessMetrics } from '../telemetry/process.ts'
 import { Conversation, type Link, linkToPrimary, type Message, type WorkerMetrics } from './link.ts'
+import { WorkerProfiles } from './profiles.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 import { startRole } from './roles.ts'
 import { WorkerTaps } from './taps.ts'
@@ -26,8 +27,8 @@ export class RoleRunner {
   readonly #conversation: Conversation
   readonly #taps: WorkerTaps
   readonly #metrics = new Metrics()
-  /** Undefined where the process is shared with the primary, which tells of it. */
-  readonly #process: ProcessMetrics | undefined
+  /** Undefined before the role is ready, and where the process is shared with the primary, which tells of it. */
+  #process: ProcessMetrics | undefined
   #telling: NodeJS.Timeout | undefined
   /** When it was last told or asked. */
   #measuredAt = Number.NEGATIVE_INFINITY
@@ -44,13 +45,15 @@ export class RoleRunner {
     this.#link = link
     this.#end = end
     this.#profiled = profiled
+    const profiles = new WorkerProfiles()
     this.#conversation = new Conversation(link, {
       report: () => this.#role?.report?.(),
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
+      profile: (order) => profiles.take(order),
+      unprofile: () => void profiles.stop(),
       metrics: () => this.#measure(),
     })
     this.#taps = new WorkerTaps(link)
-    this.#process = profiled ? undefined : new ProcessMetrics(this.#metrics)
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)
       else if (message.type === 'level') this.#setLevel(message.level)
@@ -107,6 +110,9 @@ export class RoleRunner {
       this.#starting = startRole(role, parts)
       this.#role = await this.#starting
       if (!this.#draining) this.#link.send({ type: 'ready' })
+      // Its code is loaded when the role works: nothing waits for it.
+      if (!this.#profiled)
+        this.#process = new (await import('../telemetry/process.ts')).ProcessMetrics(this.#metrics)
     } catch (error) {
       if (!this.#draining) this.fail(error as Error)
     }

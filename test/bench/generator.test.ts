@@ -77,6 +77,16 @@ test('other answers than 202 are told by their status, and are not throughput', 
   assert.ok(Math.abs(outcome.others.get('429')! - outcome.requests) <= 3)
 })
 
+test('a connection that an answer ends is made anew, and nothing is lost by it', async (t) => {
+  const { outcome, requests } = await load(t, (socket, n) => {
+    if (n % 5 < 4) socket.write(accepted(''))
+    else socket.end(accepted('').replace('Content-Length', 'Connection: close\r\nContent-Length'))
+  })
+  assert.ok(outcome.reconnects > 3, `${outcome.reconnects}`)
+  assert.ok(Math.abs(requests - outcome.accepted) <= 3, 'but for those that came before it began to count')
+  assert.equal(outcome.others.size, 0)
+})
+
 test('a connection that is closed ends the load with an error', async (t) => {
   await assert.rejects(
     load(t, (socket) => socket.destroy()),

@@ -1,0 +1,2 @@
+// The library as the daemon serves it, beside the page.
+export { default } from 'uplot'

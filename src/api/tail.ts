@@ -79,7 +79,7 @@ export class Tails {
       if (this.#open.size >= TAPS_MAX) throw new Problem('overloaded', `${TAPS_MAX} taps are open here`)
       const begun = () => {
         exchange.aborted = true // answered: how long it is read is no duration of a request
-        this.#route.answered(200, exchange.since)
+        this.#route.answered(200, exchange.since, exchange.correlationId)
       }
       tail = new Tail(res, exchange.correlationId, begun, (ended) => this.#open.delete(ended))
       this.#open.add(tail)

@@ -111,7 +111,7 @@ export class Calls {
       entered = false
     }
     const end = (code: status) => {
-      if (!ended) counted.ended(status[code], since)
+      if (!ended) counted.ended(status[code], since, correlationId)
       ended = true
     }
     const refuse = (error: Error) => {

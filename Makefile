@@ -1,6 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. Both install what they need.
 
-.PHONY: demo test bench check install build clean
+.PHONY: demo test bench check monitor install build clean
 
 install: node_modules/.installed
 
@@ -22,6 +22,10 @@ bench: build
 
 check: install
 	npm run -s check
+
+# Prometheus and Grafana on a daemon that runs here: docs/monitoring.md.
+monitor:
+	@scripts/monitor.sh
 
 clean:
 	rm -rf dist build generated

@@ -17,6 +17,12 @@ export interface Status {
   roles?: { role: string; pid: number }[]
 }
 
+interface Ready {
+  http: string
+  grpc?: string
+  admin?: string
+}
+
 // What is to be ended and removed is so when this process exits, which a signal alone would not make it do.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
@@ -26,13 +32,16 @@ export class Daemon {
   readonly http: string
   /** `host:port`, where there is a gateway. */
   readonly grpc: string
+  /** Of the admin port; empty where there is none. */
+  readonly admin: string
   readonly pid: number
 
-  private constructor(child: ChildProcess, folder: string, ready: { http: string; grpc?: string }) {
+  private constructor(child: ChildProcess, folder: string, ready: Ready) {
     this.#child = child
     this.folder = folder
     this.http = ready.http
     this.grpc = ready.grpc ?? ''
+    this.admin = ready.admin ?? ''
     this.pid = child.pid!
   }
 
@@ -108,7 +117,7 @@ export class Daemon {
 }
 
 /** Undefined where the line is not JSON. */
-function parsed(line: string): { msg?: string; level: number; http: string; grpc?: string } | undefined {
+function parsed(line: string): ({ msg?: string; level: number } & Ready) | undefined {
   try {
     return JSON.parse(line)
   } catch {

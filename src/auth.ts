@@ -53,7 +53,8 @@ export class Auth {
     const caller = this.#callers.get(createHash('sha256').update(key).digest('hex'))
     if (caller === undefined) throw new Problem('unauthenticated', 'this key is not known')
     if (!caller.key.scopes.includes(scope)) {
-      throw new Problem('out-of-scope', `key ${caller.key.name} has no scope ${scope}`)
+      const detail = `key ${caller.key.name} has no scope ${scope}`
+      throw new Problem('out-of-scope', detail, { logged: detail })
     }
     return caller
   }

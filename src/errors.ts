@@ -50,13 +50,36 @@ const retryAfterSeconds: Partial<Record<ProblemCode, number>> = {
   unconfirmed: 1,
 }
 
+/**
+ * Whose details are in words of ours, whatever was sent: they may stand in the logs. Others may quote an event, which is
+ * for its sender alone.
+ */
+const ownWords: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
+  'over-credit',
+  'unauthenticated',
+  'too-large',
+  'rate-limited',
+  'overloaded',
+  'backlog-full',
+  'internal',
+  'log-unavailable',
+  'no-processor',
+  'draining',
+  'unconfirmed',
+])
+
 /** An answer other than success. `detail` says where and why, for the person who reads it. */
 export class Problem extends Error {
   readonly code: ProblemCode
-  constructor(code: ProblemCode, detail: string, options?: ErrorOptions) {
+  /** As much of the detail as may stand in the logs: nothing in it was sent by a client. */
+  readonly logged: string | undefined
+
+  /** `logged`: where the detail may quote a client and a part of it, such as the place, does not. */
+  constructor(code: ProblemCode, detail: string, options: ErrorOptions & { logged?: string } = {}) {
     super(detail, options)
     this.name = 'Problem'
     this.code = code
+    this.logged = options.logged ?? (ownWords.has(code) ? detail : undefined)
   }
 
   get status(): number {

@@ -313,6 +313,30 @@ export const CHANGES_MAX = 8
 /** How long a listener waits for the processor to have replayed or dropped them, milliseconds. */
 export const DEAD_LETTERS_MS_MAX = 30_000
 
+// --- Profiles -------------------------------------------------------------------------------------------
+
+/** Seconds that a profile takes when it names none, and the most it may name: samples are kept until its end. */
+export const PROFILE_SECONDS_DEFAULT = 10
+export const PROFILE_SECONDS_MAX = 60
+/** The same of a trace, which keeps the order of its samples: some MB a second. */
+export const TRACE_SECONDS_DEFAULT = 1
+export const TRACE_SECONDS_MAX = 5
+/** How long a thread may take to begin or end a profile before it is left out, milliseconds. */
+export const PROFILE_THREAD_MS_MAX = 2_000
+/** How much longer than the profile a process may take before it is left out, milliseconds. */
+export const PROFILE_PATIENCE_MS = 6_000
+
+// --- The admin port -----------------------------------------------------------------------------------
+
+/** Samples of the last ten minutes, one a second, that the primary keeps for whoever looks on: 2 MB. */
+export const LIVE_SAMPLES_MAX = 600
+export const LIVE_INTERVAL_MS = 1_000
+/** Who may look on at once over `/live`. Past it: 429. Each may have one write of samples in its socket's buffer. */
+export const LIVE_READERS_MAX = 32
+
+/** Largest body of a request that changes the level of the logs, bytes: it holds two words. */
+export const LOG_LEVEL_BODY_BYTES_MAX = 1 * KiB
+
 // --- The console ------------------------------------------------------------------------------------------
 
 /** Requests of the console that the admin port has open to the data port; a tap is one for as long as it runs. Past it: 429. */

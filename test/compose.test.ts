@@ -24,6 +24,8 @@ interface Service {
   healthcheck?: unknown
   container_name?: string
   pid?: string
+  profiles?: string[]
+  network_mode?: string
   stop_grace_period?: string
 }
 
@@ -107,7 +109,54 @@ test('the processor can be started several times over', () => {
 test('all ports are published on loopback, each once', () => {
   const ports = Object.values(compose().services).flatMap((service) => service.ports ?? [])
   const published = ports.map((port) => /^127\.0\.0\.1:(\d+):\d+$/.exec(port)?.[1] ?? assert.fail(port))
-  assert.deepEqual(published.map(Number).sort(), [4222, 7070, 7071, 7072, 7080, 8222, 9092])
+  assert.deepEqual(published.map(Number).sort(), [4222, 7070, 7071, 7072, 7080, 8222, 9090, 9092])
+  for (const [name, { network_mode, command = [], environment = {} }] of Object.entries(compose().services)) {
+    if (network_mode !== 'host') continue
+    const listens = command.includes('--web.listen-address=127.0.0.1:9090')
+    assert.ok(listens || environment.GF_SERVER_HTTP_ADDR === '127.0.0.1', name)
+  }
+})
+
+test('Prometheus and Grafana come only when asked for, at a version, and find what they read', () => {
+  const { services } = compose()
+  const asked = Object.entries(services).filter(([, { profiles }]) => profiles !== undefined)
+  assert.deepEqual(
+    asked.map(([name, { profiles }]) => [name, profiles]),
+    [
+      ['prometheus', ['monitor']],
+      ['prometheus-host', ['monitor-host']],
+      ['grafana', ['monitor', 'monitor-host']],
+    ],
+  )
+  for (const [name, { image, environment = {}, command = [], volumes = [] }] of asked) {
+    assert.match(image!, /:v?\d+\.\d+\.\d+$/)
+    const mounted = volumes
+      .map((volume) => volume.split(':'))
+      .filter(([source]) => source.startsWith('./'))
+      .map(([source, target]) => [`${target}/`, `${source}/`])
+    const paths = [...command, ...Object.values(environment)].flatMap(
+      (word) => /(\/etc\/.*)$/.exec(`${word}`)?.[1] ?? [],
+    )
+    assert.ok(paths.length > 0)
+    for (const path of paths) {
+      const [target, source] = mounted.find(([folder]) => `${path}/`.startsWith(folder)) ?? assert.fail(path)
+      assert.ok(existsSync(join(root, source, path.slice(target.length))), `${name}: ${path}`)
+    }
+  }
+})
+
+test('Prometheus looks for the daemons where they are', () => {
+  const job = (file: string) => parse(read(`grafana/prometheus/${file}`)).scrape_configs[0]
+  const [found] = job('compose.yml').dns_sd_configs
+  assert.deepEqual(
+    found.names.sort(),
+    ours()
+      .map(([name]) => name)
+      .sort(),
+  )
+  for (const [, service] of ours()) assert.equal(configOf(service).admin.listen.port, found.port)
+  const { host, port } = loadConfig({ env: {}, sets: [] }).config.admin.listen
+  assert.deepEqual(job('prometheus.yml').static_configs, [{ targets: [`${host}:${port}`] }])
 })
 
 test('whoever waits for another waits for its health, and volumes that are used are there', () => {

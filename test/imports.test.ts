@@ -15,7 +15,7 @@ const layers = [
   ['results'],
   ['log'],
 ]
-const ground = ['config', 'telemetry', 'limits', 'errors', 'auth', 'answer', 'frame', 'handler']
+const ground = ['config', 'telemetry', 'profile', 'limits', 'errors', 'auth', 'answer', 'frame', 'handler']
 /** What applications load beside it: nothing of the daemon. The command line is built on it. */
 const client = ['client', 'frame', 'limits', 'errors']
 const clientPackages = ['undici', 'ws']

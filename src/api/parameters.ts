@@ -78,6 +78,12 @@ export const parameters = {
     }
   },
 
+  /** Of a profile. */
+  seconds(search: URLSearchParams, byDefault: number, most: number): number {
+    known(search, ['seconds'])
+    return wholeNumber(search, 'seconds', byDefault, most)
+  },
+
   letters(search: URLSearchParams): LettersQuery {
     known(search, ['handler', 'reason', 'limit', 'cursor'])
     return { ...lettersOf(search), limit: limit(search, QUERY_ROWS_DEFAULT) }

@@ -7,6 +7,8 @@ import { bench } from './bench.ts'
 import { check } from './check.ts'
 import { type Command, Failure, helpOf, type Io, readWords, UsageError } from './command.ts'
 import { dlq } from './dlq.ts'
+import { logLevel } from './log-level.ts'
+import { profile } from './profile.ts'
 import { query } from './query.ts'
 import { reconcile } from './reconcile.ts'
 import { send } from './send.ts'
@@ -15,7 +17,20 @@ import { status } from './status.ts'
 import { tap } from './tap.ts'
 import { top } from './top.ts'
 
-const commands: readonly Command[] = [start, check, send, query, top, tap, status, dlq, reconcile, bench]
+const commands: readonly Command[] = [
+  start,
+  check,
+  send,
+  query,
+  top,
+  tap,
+  status,
+  dlq,
+  reconcile,
+  profile,
+  logLevel,
+  bench,
+]
 
 /**
  * Runs `millrace ARGV`. Resolves with the exit code: 0 done, 1 failed, 2 wrong usage or configuration.

@@ -17,7 +17,7 @@ export const DEFAULT_FILE = 'millrace.yaml'
 
 const PREFIX = 'MILLRACE_'
 /** Variables with this prefix that are no settings: between our own processes, for the clients, and for the tests. */
-const NOT_SETTINGS = /^MILLRACE_(?:ROLE|URL|KEY|NATS|KAFKA|INTERNAL_.*)$/i
+const NOT_SETTINGS = /^MILLRACE_(?:ROLE|URL|ADMIN_URL|KEY|NATS|KAFKA|INTERNAL_.*)$/i
 
 export interface Sources {
   /** The file that was named. Without one, DEFAULT_FILE is read if it is there. */

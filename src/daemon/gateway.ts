@@ -13,7 +13,7 @@ import { openStores, type Stores } from '../results/stores.ts'
 import { brokerLines } from './broker-lines.ts'
 import { DataPort, daemonStatus, refusalLog } from './http.ts'
 import { measureBrokers, syncsOf } from './log-metrics.ts'
-import { openedStores } from './processor.ts'
+import { openedStores } from './opened-stores.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 
 export async function gateway(parts: RoleParts): Promise<Role> {

@@ -15,7 +15,7 @@ import { CONNECTION_IDLE_MS_MAX, DEAD_LETTERS_MS_MAX, HANDSHAKE_MS_MAX } from '.
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { LineRate, type Logger } from '../telemetry/logger.ts'
-import { openedStores } from './processor.ts'
+import { openedStores } from './opened-stores.ts'
 import { FinalError, type RoleParts } from './role.ts'
 import { shareConnections, yieldConnections } from './steer.ts'
 
@@ -182,13 +182,13 @@ function listen(app: TemplatedApp, config: Config): Promise<us_listen_socket> {
   })
 }
 
-/** A line for each refused request, at a bounded rate. Never an event's data. */
+/** A line for each refused request, at a bounded rate. Never an event's data: what quotes it is for its sender alone. */
 export function refusalLog(logger: Logger): (problem: Problem, correlationId: string) => void {
   const rate = new LineRate(REFUSALS_LOGGED_PER_SECOND)
   return (problem, correlationId) => {
     const withheld = rate.next(Date.now())
     if (withheld === undefined) return
-    const line = { correlationId, code: problem.code, detail: problem.message, withheld }
+    const line = { correlationId, code: problem.code, detail: problem.logged, withheld }
     if (problem.code === 'internal') logger.error({ ...line, err: problem.cause }, 'request failed')
     else logger.info(line, 'request refused')
   }

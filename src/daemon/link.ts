@@ -7,6 +7,8 @@ import type { TapBatch } from '../ingest/tap.ts'
 import type { TapFilter } from '../ingest/tap-filter.ts'
 import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
+import type { ProcessProfile } from '../profile/take.ts'
+import type { ProfileOrder } from '../profile/thread-profile.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import type { Snapshot } from '../telemetry/metrics.ts'
 import type { Receipt } from './reload.ts'
@@ -45,10 +47,15 @@ export interface Questions {
   daemon: DaemonReport
   /** Asked of the primary, which asks the processors: each tells of the letters in its partitions, and of no others. */
   letters: Outcome[]
+  /** Asked of all workers: a profile of their threads. undefined when another one was asked for meanwhile. */
+  profile: ProcessProfile | undefined
+  /** Asked of all workers: nobody waits for the profile any longer. */
+  unprofile: undefined
 }
 /** What is told with a question; nothing with others. */
 export interface Told {
   letters: Order
+  profile: ProfileOrder
 }
 export type Question = keyof Questions
 
@@ -61,6 +68,8 @@ export type Message =
   | { type: 'failed'; reason: string; exitCode?: number }
   /** `successor`: another one serves in its place already, so there is time to turn no client away. */
   | { type: 'drain'; successor?: true }
+  /** How much to log from now on. */
+  | { type: 'level'; level: Config['logging']['level'] }
   | { type: 'ask'; id: number; question: Question; told?: unknown }
   | { type: 'reply'; id: number; answer: unknown }
   /** To the primary, without being asked: what it knows of one that dies is not older than the time between two. */

@@ -11,10 +11,8 @@ import { METRICS_ANSWER_MS_MAX } from '../limits.ts'
 import { declaredDurability } from '../log/open.ts'
 import { catalogue, type Metric, type Role } from '../telemetry/catalogue.ts'
 import { Collected } from '../telemetry/collected.ts'
-import { expose } from '../telemetry/exposition.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
-import { ProcessMetrics } from '../telemetry/process.ts'
 import { Tally } from '../telemetry/tally.ts'
 import { version } from '../telemetry/version.ts'
 import { Lanes } from './lag.ts'
@@ -45,8 +43,7 @@ interface Worker {
 export class Collector {
   readonly #parts: CollectorParts
   readonly #metrics = new Metrics()
-  readonly #process: ProcessMetrics
-  readonly #described: Promise<Record<string, Metric>>
+  readonly #process: ReturnType<typeof measureProcess>
   #describe = (name: string): Metric | undefined => (catalogue as Record<string, Metric>)[name]
   readonly #tallies = new Map<Slot, Tally>()
   readonly #workers = new Map<Child, Worker>()
@@ -59,8 +56,10 @@ export class Collector {
   constructor(parts: CollectorParts) {
     this.#parts = parts
     const { config, profiled } = parts
-    this.#process = new ProcessMetrics(this.#metrics)
-    this.#described = this.#process.describe()
+    this.#process = measureProcess(this.#metrics).then((measured) => {
+      this.#describe = (name) => (catalogue as Record<string, Metric>)[name] ?? measured.described[name]
+      return measured
+    })
     this.#stores = new StoreMetrics(config, profiled, this.#lanes)
   }
 
@@ -94,21 +93,20 @@ export class Collector {
 
   async close(): Promise<void> {
     await this.#collecting
-    this.#process.close()
+    ;(await this.#process).process.close()
     await this.#stores.close()
   }
 
   async #collect(): Promise<Collected> {
     const startedAt = performance.now()
-    const processMetrics = await this.#described
-    this.#describe = (name) => (catalogue as Record<string, Metric>)[name] ?? processMetrics[name]
+    const { process } = await this.#process
     const fresh = new Set<Child>()
     await Promise.all(
       [...this.#workers].map(async ([child, worker]) => {
         if (await this.#ask(child, worker)) fresh.add(child)
       }),
     )
-    const own = await this.#process.snapshot()
+    const own = await process.snapshot()
     const collected = new Collected()
     this.#addDaemon(collected, await this.#readStores())
     const primary = new Tally(this.#describe)
@@ -192,9 +190,17 @@ export class Collector {
   }
 }
 
+/** Its library is loaded beside the start of the workers, and of no use to them. */
+async function measureProcess(metrics: Metrics) {
+  const { ProcessMetrics } = await import('../telemetry/process.ts')
+  const process = new ProcessMetrics(metrics)
+  return { process, described: await process.describe() }
+}
+
 export function metricsRoute(collector: Collector): AdminRoute {
   return {
     async answer(request, response) {
+      const { expose } = await import('../telemetry/exposition.ts')
       const collected = await collector.collect()
       const { contentType, text } = await expose(collected, request.headers.accept ?? '')
       response.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text)

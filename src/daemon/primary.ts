@@ -5,6 +5,9 @@ import { join } from 'node:path'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
 import { consoleRoutes } from '../api/console.ts'
 import { forwardRoute } from '../api/forward.ts'
+import { liveRoute } from '../api/live.ts'
+import { logLevelRoute } from '../api/log-level.ts'
+import { pprofRoutes } from '../api/pprof.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
 import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
@@ -12,10 +15,13 @@ import { brokersOf } from '../log/open.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
+import { Levels } from './levels.ts'
 import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
+import { Live } from './live.ts'
 import { lock } from './lock.ts'
 import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
+import { PrimaryProfiles, type Profiled } from './profiles.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
@@ -60,7 +66,10 @@ class Primary {
   readonly #slots: Slot[] = []
   readonly #conversations = new Map<Child, Conversation>()
   readonly #taps = new PrimaryTaps()
+  readonly #profiles: PrimaryProfiles
+  readonly #levels: Levels
   readonly #collector: Collector
+  readonly #live: Live
   readonly #load: Load | undefined
   /** As it was asked for, and with the port settled. */
   #asked: Config
@@ -83,12 +92,20 @@ class Primary {
     this.#roles = roles ?? ['ingest', 'processor', 'gateway']
     this.#shared = roles !== undefined
     this.#logger = logger
+    this.#profiles = new PrimaryProfiles(this.#profiled ? 'all' : 'primary', () => this.#profilable())
+    this.#levels = new Levels(logger, config.logging.level)
     this.#collector = new Collector({
       config,
       logger,
       profiled: this.#profiled,
       ready: () => this.#notReady() === undefined,
       taps: this.#taps,
+    })
+    this.#live = new Live({
+      config,
+      collect: () => this.#collector.collect(),
+      notReady: () => this.#notReady(),
+      slots: this.#slots,
     })
   }
 
@@ -115,6 +132,7 @@ class Primary {
         admin.server.closeAllConnections()
       }
     } finally {
+      await this.#live.close()
       await this.#collector.close()
       await unlock()
       if (process.connected) process.disconnect() // pm2's channel would keep this process alive
@@ -148,6 +166,9 @@ class Primary {
     return {
       ...healthRoutes(() => this.#notReady()),
       '/metrics': metricsRoute(this.#collector),
+      ...pprofRoutes((order, signal) => this.#profiles.take(order, signal)),
+      '/live': liveRoute(this.#live),
+      '/log-level': logLevelRoute(this.#levels),
       ...consoleRoutes(),
       '/v1/': forwardRoute(() => (this.#serves ? this.#config.http : undefined)),
     }
@@ -194,9 +215,11 @@ class Primary {
         this.#conversations.set(child, conversation)
         this.#collector.attach(slot, child, conversation)
         this.#taps.attach(child.link)
+        this.#levels.attach(role, child.link)
         child.onExit(() => {
           this.#conversations.delete(child)
           this.#taps.detach(child.link)
+          this.#levels.detach(child.link)
         })
       },
       gaveUp: (reason, exitCode) => this.#end({ reason, exitCode }),
@@ -302,8 +325,22 @@ class Primary {
     this.#asked = asked
     this.#config = config
     this.#auth = new Auth(config.auth, 1)
-    this.#logger.level = config.logging.level
+    this.#levels.reset(config.logging.level)
     return 'applied'
+  }
+
+  /** The processes beside this one, with their numbers among those of their role. */
+  #profilable(): Profiled[] {
+    if (this.#profiled) return []
+    return this.#slots.flatMap(({ role, worker, children }): Profiled[] => {
+      if (children.length === 0) return [{ role, worker }]
+      return children.map((child) => ({
+        role,
+        worker,
+        pid: child.pid,
+        conversation: this.#conversations.get(child),
+      }))
+    })
   }
 
   /** Has dead letters replayed or dropped by the processors that own them. */

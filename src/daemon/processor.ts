@@ -5,8 +5,9 @@ import { measuresOf } from '../processor/merged.ts'
 import { openPool, type Pool } from '../processor/pool.ts'
 import { Processor } from '../processor/processor.ts'
 import { partitionOf } from '../results/dead-letters.ts'
-import { Fenced, openStore, type Store } from '../results/store.ts'
+import { Fenced, openStore } from '../results/store.ts'
 import { brokerLines } from './broker-lines.ts'
+import { openedStores } from './opened-stores.ts'
 import { openOwnership, seatsOf } from './ownership.ts'
 import { Partitions, type Work } from './partitions.ts'
 import type { Role, RoleParts } from './role.ts'
@@ -14,9 +15,6 @@ import { takeSeat } from './seat.ts'
 
 /** How long a processor whose primary was killed may take to end before its successor gives up waiting. */
 const PATIENCE_MS = 4_000
-
-/** The writable stores of this process, by partition: an LMDB environment is opened once in a process. */
-export const openedStores = new Map<number, Store>()
 
 export async function processor(parts: RoleParts): Promise<Role> {
   const { config, logger, failed, profiled, metrics } = parts

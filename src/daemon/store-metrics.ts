@@ -5,7 +5,7 @@ import type { Config } from '../config/config.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import type { Lanes } from './lag.ts'
-import { openedStores } from './processor.ts'
+import { openedStores } from './opened-stores.ts'
 
 export class StoreMetrics {
   readonly #config: Config

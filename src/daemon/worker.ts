@@ -1,11 +1,13 @@
 // A worker process: runs the role that the primary names, until it is told to drain or the primary is gone.
 
+import type { Config } from '../config/config.ts'
 import { METRICS_INTERVAL_MS } from '../limits.ts'
 import { LogMisconfigured } from '../log/log.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
-import { ProcessMetrics } from '../telemetry/process.ts'
+import type { ProcessMetrics } from '../telemetry/process.ts'
 import { Conversation, type Link, linkToPrimary, type Message, type WorkerMetrics } from './link.ts'
+import { WorkerProfiles } from './profiles.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 import { startRole } from './roles.ts'
 import { WorkerTaps } from './taps.ts'
@@ -24,12 +26,16 @@ export class RoleRunner {
   readonly #conversation: Conversation
   readonly #taps: WorkerTaps
   readonly #metrics = new Metrics()
-  /** Undefined where the process is shared with the primary, which tells of it. */
-  readonly #process: ProcessMetrics | undefined
+  /** Undefined before the role is ready, and where the process is shared with the primary, which tells of it. */
+  #process: ProcessMetrics | undefined
   #telling: NodeJS.Timeout | undefined
+  /** When it was last told or asked. */
+  #measuredAt = Number.NEGATIVE_INFINITY
   #starting: Promise<Role> | undefined
   #role: Role | undefined
   #logger: Logger | undefined
+  /** As told, where that is not as configured. */
+  #level: Config['logging']['level'] | undefined
   #draining = false
   readonly #hurry = new AbortController()
 
@@ -38,15 +44,18 @@ export class RoleRunner {
     this.#link = link
     this.#end = end
     this.#profiled = profiled
+    const profiles = new WorkerProfiles()
     this.#conversation = new Conversation(link, {
       report: () => this.#role?.report?.(),
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
+      profile: (order) => profiles.take(order),
+      unprofile: () => void profiles.stop(),
       metrics: () => this.#measure(),
     })
     this.#taps = new WorkerTaps(link)
-    this.#process = profiled ? undefined : new ProcessMetrics(this.#metrics)
     link.onMessage((message) => {
       if (message.type === 'start') void this.#start(message)
+      else if (message.type === 'level') this.#setLevel(message.level)
       else if (message.type === 'drain') void this.drain(message.successor)
     })
     link.send({ type: 'hello' })
@@ -68,6 +77,11 @@ export class RoleRunner {
     }
   }
 
+  #setLevel(level: Config['logging']['level']): void {
+    this.#level = level
+    if (this.#logger !== undefined) this.#logger.level = level
+  }
+
   /** Tells the primary why, and ends. */
   fail(error: Error): void {
     const exitCode = exitCodeOf(error)
@@ -77,7 +91,7 @@ export class RoleRunner {
   }
 
   async #start({ role, config, http }: Extract<Message, { type: 'start' }>): Promise<void> {
-    const logger = createLogger(role, config.logging.level)
+    const logger = createLogger(role, this.#level ?? config.logging.level)
     this.#logger = logger
     this.#telling = setInterval(() => void this.#tell(), METRICS_INTERVAL_MS).unref()
     const parts: RoleParts = {
@@ -94,6 +108,9 @@ export class RoleRunner {
       this.#starting = startRole(role, parts)
       this.#role = await this.#starting
       if (!this.#draining) this.#link.send({ type: 'ready' })
+      // Its code is loaded when the role works: nothing waits for it.
+      if (!this.#profiled)
+        this.#process = new (await import('../telemetry/process.ts')).ProcessMetrics(this.#metrics)
     } catch (error) {
       if (!this.#draining) this.fail(error as Error)
     }
@@ -101,11 +118,14 @@ export class RoleRunner {
 
   /** Its own numbers last: whatever is sent later has counted no less. */
   async #measure(): Promise<WorkerMetrics> {
+    this.#measuredAt = performance.now()
     const ofProcess = await this.#process?.snapshot()
     return { series: { ...ofProcess, ...this.#metrics.snapshot() }, report: this.#role?.report?.() }
   }
 
+  /** Unless it was asked just now. */
   async #tell(): Promise<void> {
+    if (performance.now() - this.#measuredAt < METRICS_INTERVAL_MS) return
     this.#link.send({ type: 'metrics', metrics: await this.#measure() })
   }
 }

@@ -49,7 +49,8 @@ export function cloudEventsToFrame(
     for (; index < events.length; index++) width = writeCloudEvent(events[index], width, () => sources(index))
   } catch (error) {
     if (!(error instanceof Problem)) throw error
-    throw new Problem(error.code, `event ${index + 1}: ${error.message}`)
+    const place = `event ${index + 1}`
+    throw new Problem(error.code, `${place}: ${error.message}`, { logged: place })
   }
   return { frame: out.frame(), events: events.length }
 }

@@ -128,7 +128,8 @@ function afterValue(open: ('{' | '[')[]): string {
 export function notJson(text: string, firstLine: number, error: unknown): Problem {
   const fault = faultOf(text)
   const what = fault === undefined ? (error as Error).message : `${fault.expected} is expected here`
-  return new Problem('malformed', `${lineAndColumn(text, fault?.at ?? 0, firstLine)}: not JSON: ${what}`)
+  const place = `${lineAndColumn(text, fault?.at ?? 0, firstLine)}: not JSON`
+  return new Problem('malformed', `${place}: ${what}`, { logged: place })
 }
 
 function lineAndColumn(text: string, at: number, firstLine: number): string {

@@ -35,7 +35,8 @@ export function jsonToFrame(body: Uint8Array): { frame: Uint8Array; events: numb
     for (; index < events.length; index++) width = writeEvent(out, events[index], width, digitsOf, index)
   } catch (error) {
     if (!(error instanceof Problem)) throw error
-    throw new Problem(error.code, `event ${index + 1}: ${error.message}`)
+    const place = `event ${index + 1}`
+    throw new Problem(error.code, `${place}: ${error.message}`, { logged: place })
   }
   return { frame: out.frame(), events: events.length }
 }

@@ -36,7 +36,8 @@ export function ndjsonToFrame(body: Uint8Array): { frame: Uint8Array; events: nu
       width = writeEvent(out, event, width, digitsOf, 0)
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      throw new Problem(error.code, `line ${number}: ${error.message}`)
+      const place = `line ${number}`
+      throw new Problem(error.code, `${place}: ${error.message}`, { logged: place })
     }
   }
   if (events === 0) throw new Problem('malformed', 'the body has no events')

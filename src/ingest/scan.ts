@@ -70,7 +70,7 @@ export function scan(bytes: Uint8Array, start: number, end: number): number {
     at = scanEvent(bytes, at, at + size, eventAt)
     eventNumber = 0
   }
-  if (events === 0) throw new Problem('malformed', 'the body has no events')
+  if (events === 0) throw noEvents()
   return events
 }
 
@@ -300,7 +300,13 @@ function refuseSize(what: string, size: number, most: number, at: number): never
   refuse(`${what} is ${size} bytes, ${most} at most`, at)
 }
 
+function noEvents(): Problem {
+  const detail = 'the body has no events'
+  return new Problem('malformed', detail, { logged: detail })
+}
+
 function refuse(what: string, at: number): never {
   const where = eventNumber === 0 ? 'the frame' : `event ${eventNumber}`
-  throw new Problem('malformed', `${where}: ${what} (byte ${at - base})`)
+  const detail = `${where}: ${what} (byte ${at - base})`
+  throw new Problem('malformed', detail, { logged: detail }) // it names fields and sizes, and quotes nothing
 }

@@ -117,6 +117,9 @@ export class Processor {
   readonly #letters: DeadLetters
   readonly #replays: Replays
   readonly #leaving = new LineRate(1)
+  readonly #dying = new LineRate(1)
+  /** Dead letters that the log was told of. */
+  #lettersTold: number
   /** Those who wait for what is merged to be on disk; and whether some came since the last commit began. */
   readonly #waiters = new Set<Waiter>()
   #awaited = false
@@ -139,6 +142,7 @@ export class Processor {
     this.#counters = readCounters(store)
     this.#positions = readLanes(store)
     this.#writers = readWriters(store)
+    this.#lettersTold = this.#counters.deadLetters
     this.#letters = new DeadLetters(store, parts.partition, this.#counters)
     const { plans = [] } = config
     if (plans.length > 0) this.#handled = new Handled(store, plans, this.#letters)
@@ -354,6 +358,7 @@ export class Processor {
     this.#committed = new Map(this.#positions)
     this.#commits++
     this.#tellOldCopies()
+    this.#tellLetters()
     this.#tellLeft()
     this.#committing = false
     void this.#flush()
@@ -462,6 +467,21 @@ export class Processor {
     this.#parts.logger.error(
       { segments: behindHorizon },
       'segments from before all that the ledger remembers were taken for old copies: check the clocks of the listeners',
+    )
+  }
+
+  /** How many there are since the last line, and the newest of them; why is told by the letter, which may quote its event. */
+  #tellLetters(): void {
+    const { newest } = this.#letters
+    if (newest === undefined || this.#dying.next(Date.now()) === undefined) return
+    const { deadLetters } = this.#counters
+    const events = deadLetters - this.#lettersTold
+    this.#lettersTold = deadLetters
+    this.#letters.newest = undefined
+    const { id, handler, correlationId } = newest
+    this.#parts.logger.warn(
+      { partition: this.#parts.partition, events, id, handler, correlationId },
+      'events became dead letters: millrace dlq show says why',
     )
   }
 

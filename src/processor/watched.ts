@@ -18,6 +18,8 @@ import { AT_BYTES, AT_EVENT, AT_HANDLER, LEAVING, LOADING, type Skip } from './h
 import { type EventPlace, eventsOf } from './places.ts'
 import type { Done, Task } from './runner.ts'
 
+/** Lines of a stack that the log is told. */
+const FRAMES_TOLD_MAX = 10
 const LOOK_MS_MIN = 5
 const LOOK_MS_MAX = 250
 
@@ -33,12 +35,15 @@ interface WatchedParts {
 
 /** How a thread ended with a task. */
 class Ended extends Error {
+  /** The message but for what the handler has said, which may quote an event: for the log. */
+  readonly told: string
   /** The handler that was being called, or undefined, and for which event of the task. */
   readonly handler: number | undefined
   readonly event: number
 
-  constructor(why: string, at: Int32Array, cause: unknown) {
-    super(why, { cause })
+  constructor({ reason, told }: { reason: string; told: string }, at: Int32Array) {
+    super(reason)
+    this.told = told
     this.handler = at[AT_HANDLER] > 0 ? at[AT_HANDLER] - 1 : undefined
     this.event = at[AT_EVENT]
   }
@@ -74,7 +79,7 @@ export class Watched {
     // A thread that ends between two tasks is replaced like any other.
     parts.pool.on('error', (error: Error) => {
       parts.replaced()
-      parts.onNote('a thread ended between two tasks', { err: error })
+      parts.onNote('a thread ended between two tasks', { at: framesOf(error) })
     })
   }
 
@@ -123,7 +128,7 @@ export class Watched {
         pieces.push(piece)
         continue
       }
-      if (events.length < 2) throw tried // it has died of something else than a handler
+      if (events.length < 2) throw new Error(tried.told) // it has died of something else than a handler
       const innocent = tried.handler !== undefined && tried.event > 0
       const middle = events[innocent ? tried.event : Math.ceil(events.length / 2)].at
       pieces.push({ from: middle, to: piece.to }, { from: piece.from, to: middle })
@@ -137,7 +142,7 @@ export class Watched {
    */
   async #guiltyOf(
     task: Task,
-    { handler, event: number, message }: Ended,
+    { handler, event: number, message, told: why }: Ended,
     events: EventPlace[],
     skips: readonly Skip[],
   ): Promise<Skip[]> {
@@ -148,17 +153,18 @@ export class Watched {
     const suspects = (handler === undefined ? plans.map((_, i) => i) : [handler]).filter(
       (one) => !skips.some((skip) => skip.handler === one && skip.from === from),
     )
-    let guilty: Skip[] = []
+    const guilty: { skip: Skip; told: string }[] = []
     for (const suspect of suspects) {
       const alone = await this.#inFreshThread({ ...task, only: plans[suspect].name }, { from: at, to })
-      if (alone instanceof Ended) guilty.push({ handler: suspect, from, reason: alone.message })
+      if (!(alone instanceof Ended)) continue
+      guilty.push({ skip: { handler: suspect, from, reason: alone.message }, told: alone.told })
     }
     if (isOnly && guilty.length === 0)
-      guilty = suspects.map((one) => ({ handler: one, from, reason: message }))
-    for (const { handler: one, reason } of guilty) {
-      onNote(`an event became a dead letter: ${reason}`, { handler: plans[one].name })
+      guilty.push(...suspects.map((one) => ({ skip: { handler: one, from, reason: message }, told: why })))
+    for (const one of guilty) {
+      onNote(`an event becomes a dead letter: ${one.told}`, { handler: plans[one.skip.handler].name })
     }
-    return guilty
+    return guilty.map(({ skip }) => skip)
   }
 
   async #inFreshThread(task: Task, { from, to }: { from: number; to: number }): Promise<Done | Ended> {
@@ -185,7 +191,8 @@ export class Watched {
       return await pool.run({ ...task, at: at.buffer as SharedArrayBuffer }, { signal: abort.signal })
     } catch (error) {
       if (at[AT_HANDLER] === LOADING || this.#closed) throw call.overdue ? new Error(call.overdue) : error
-      throw new Ended(call.overdue ?? whyOf(error as Error), at, error)
+      const { overdue } = call
+      throw new Ended(overdue === undefined ? whyOf(error as Error) : told(overdue), at)
     } finally {
       this.#calls.delete(call)
     }
@@ -219,15 +226,31 @@ export class Watched {
   #tell(ended: Ended): void {
     this.#parts.replaced()
     const handler = ended.handler === undefined ? undefined : this.#parts.plans[ended.handler].name
-    this.#parts.onNote(`a handler has cost a thread: ${ended.message}; its task is done again`, { handler })
+    this.#parts.onNote(`a handler has cost a thread: ${ended.told}; its task is done again`, { handler })
   }
 }
 
 const exited = /^worker exited with code: (\d+)$/
 
-function whyOf(error: Error & { code?: string }): string {
-  if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') return 'it used up the memory of its thread (pool.heap)'
+/** `reason` is kept with the dead letter; `told` is for the log. */
+function whyOf(error: Error & { code?: string }): { reason: string; told: string } {
+  if (error.code === 'ERR_WORKER_OUT_OF_MEMORY')
+    return told('it used up the memory of its thread (pool.heap)')
   const code = exited.exec(error.message)?.[1]
-  if (code !== undefined) return `it ended its thread with exit code ${code}`
-  return `it threw where nobody could catch it: ${error.message}`
+  if (code !== undefined) return told(`it ended its thread with exit code ${code}`)
+  const what = 'it threw where nobody could catch it'
+  return { reason: `${what}: ${error.message}`, told: what }
+}
+
+function told(reason: string): { reason: string; told: string } {
+  return { reason, told: reason }
+}
+
+/** Where an error was thrown, without its message. */
+function framesOf({ stack = '', message }: Error): string[] {
+  const below = stack.slice(stack.indexOf(message) + message.length)
+  return below
+    .split('\n')
+    .filter((line) => /^ {4}at /.test(line))
+    .slice(0, FRAMES_TOLD_MAX)
 }

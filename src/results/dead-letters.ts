@@ -93,6 +93,8 @@ export class DeadLetters {
   #lastDiedAt = 0
   /** Since the last `write`; undefined: removed. */
   #changed = new Map<string, { head: Head; event?: Buffer } | undefined>()
+  /** The one that was added last, until whoever tells of it sets it to undefined. */
+  newest: { id: string; handler: string; correlationId: string } | undefined
   /** How many had to go because there were too many; whoever tells of them sets it to 0. */
   left = 0
 
@@ -138,6 +140,7 @@ export class DeadLetters {
     const about = { type, source, subject, bytes: event.length }
     const head = { id, handler, reason: cut(reason), at, diedAt, attempts: 1, correlationId, ...about }
     this.#changed.set(id, { head, event: Buffer.from(event) })
+    this.newest = { id, handler, correlationId }
     this.#keep(id, event.length)
     for (const [oldest] of this.#kept) {
       if (this.#kept.size <= this.#lettersMax && (this.#bytes <= this.#bytesMax || oldest === id)) break

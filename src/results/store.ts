@@ -15,8 +15,8 @@
 //
 // The map grows by itself, in readers too, so no size has to be foreseen.
 
-import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import type { Measure } from '../config/config.ts'
 import { REMOVED_ROWS_PER_COMMIT, STORE_READERS_MAX } from '../limits.ts'
@@ -99,7 +99,28 @@ export async function openStore(dir: string, partition: number, options: StoreOp
   if (existsSync(join(dir, FOLDER, 'data.mdb'))) {
     throw new StoreError(`${join(dir, FOLDER)} was made by an earlier version: start with another dataDir`)
   }
-  return new Store(join(dir, FOLDER, String(partition)), options)
+  const path = join(dir, FOLDER, String(partition))
+  if (!options.readOnly && !existsSync(join(path, 'data.mdb'))) await make(path)
+  return new Store(path, options)
+}
+
+/** Aside, and moved into place when it is whole: LMDB cannot bear a reader that opens what is just being made. */
+async function make(path: string): Promise<void> {
+  const aside = join(dirname(path), `new-${basename(path)}`)
+  rmSync(aside, { recursive: true, force: true }) // of an owner that died meanwhile
+  await new Store(aside, {}).close()
+  sync(join(aside, 'data.mdb'))
+  renameSync(aside, path)
+  sync(dirname(path))
+}
+
+function sync(path: string): void {
+  const fd = openSync(path, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 export class Store {

@@ -1,10 +1,10 @@
 // A process beside the test: `write DIR` commits without end, `keep DIR` puts what handlers leave and stays, `read DIR`
-// answers what it sees when asked.
+// answers what it sees when asked, `make DIR N` makes N stores.
 
 import { openStore } from '../../src/results/store.ts'
 
 const KEYS = 50
-const [, , what, dir] = process.argv
+const [, , what, dir, count] = process.argv
 
 async function write(): Promise<void> {
   const store = await openStore(dir, 0)
@@ -32,19 +32,24 @@ async function keep(): Promise<void> {
 async function read(): Promise<void> {
   const store = await openStore(dir, 0, { readOnly: true })
   const held = store.snapshot()
-  const count = (snapshot: ReturnType<typeof store.snapshot>) => {
+  const bytesOf = (snapshot: ReturnType<typeof store.snapshot>) => {
     let bytes = 0
     for (const { value } of snapshot.range(Buffer.of(0), Buffer.of(0xff))) bytes += value.length
     return bytes
   }
   process.on('message', () => {
-    const before = count(held)
+    const before = bytesOf(held)
     held.done()
     const now = store.snapshot()
-    process.send?.({ before, now: count(now) })
+    process.send?.({ before, now: bytesOf(now) })
     now.done()
   })
-  process.send?.({ before: count(held) })
+  process.send?.({ before: bytesOf(held) })
 }
 
-await { write, keep, read }[what as 'write']()
+async function make(): Promise<void> {
+  for (let partition = 0; partition < Number(count); partition++) await openStore(dir, partition)
+  process.exit()
+}
+
+await { write, keep, read, make }[what as 'write']()

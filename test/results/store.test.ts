@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { open } from 'lmdb'
 import type { Measure } from '../../src/config/config.ts'
 import { rowKey } from '../../src/results/keys.ts'
@@ -27,8 +27,8 @@ async function opened(t: TestContext, path: string, options?: StoreOptions): Pro
   return store
 }
 
-function child(t: TestContext, what: string, path: string): ChildProcess {
-  const process = fork(new URL('./store-child.js', import.meta.url), [what, path], { stdio: 'inherit' })
+function child(t: TestContext, what: string, ...words: string[]): ChildProcess {
+  const process = fork(new URL('./store-child.js', import.meta.url), [what, ...words], { stdio: 'inherit' })
   const ended = once(process, 'exit')
   atEnd(t, () => {
     process.kill('SIGKILL')
@@ -190,6 +190,22 @@ test('a reader that was first sees the store once its owner has made it, and mak
     assert.equal(writer.exitCode, null)
   }
   assert.equal(reader.present, true)
+})
+
+test('a reader that looks on all the while does not disturb the making of a store', async (t) => {
+  const path = folder(t)
+  const stores = 200
+  const maker = child(t, 'make', path, String(stores))
+  const ended = once(maker, 'exit')
+  for (let partition = 0; partition < stores; partition++) {
+    const reader = await openStore(path, partition, { readOnly: true })
+    atEnd(t, () => reader.close())
+    while (!reader.present) {
+      await setImmediate()
+      assert.ok(maker.exitCode === null || reader.present, `store ${partition} does not come`)
+    }
+  }
+  assert.deepEqual(await ended, [0, null])
 })
 
 test('a reader in another process goes on when the store grows far beyond what it mapped', async (t) => {

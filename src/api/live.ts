@@ -1,0 +1,146 @@
+// GET /live on the admin port: how the daemon does, sampled once a second.
+//
+//   accept: text/event-stream   first the samples that are kept, the oldest first, then each as it comes: `data: {…}`
+//   else                        {"samples":[…]}, the newest last; ?samples=N of them, 1 by default
+//
+// A reader that is slow costs what one write needs: while its socket has no room it is told nothing, and goes on with
+// the newest sample then.
+
+import type { ServerResponse } from 'node:http'
+import { didYouMean } from '../config/nearest.ts'
+import { Problem } from '../errors.ts'
+import { LIVE_READERS_MAX, LIVE_SAMPLES_MAX } from '../limits.ts'
+import type { AdminRoute } from './admin.ts'
+
+/** Seconds, interpolated within the buckets of a histogram: what was observed since the sample before. */
+export interface Latency {
+  p50: number
+  p95: number
+  p99: number
+}
+
+/** Of one worker, or of the primary. */
+export interface LiveRole {
+  role: 'primary' | 'listener' | 'processor' | 'gateway'
+  /** Number among those of its role, from 0. */
+  worker: number
+  /** 0 where there is none at this moment. */
+  pid: number
+  ready: boolean
+  restarts: number
+  /** Cores that it kept busy since the sample before. */
+  cpu: number
+  /** Resident; memory that processes share counts in each of them. */
+  memoryBytes: number
+  /** How late its event loop was, seconds: the 99th percentile of the worst of the last 15 seconds. */
+  eventLoopP99: number
+  /** Its numbers are those that it told last: it is stalled, starting or gone. */
+  stale?: true
+}
+
+export interface Sample {
+  /** RFC 3339. */
+  at: string
+  ready: boolean
+  /** Why it is not. */
+  reason?: string
+  version: string
+  log: { kind: string; durability: string }
+  /** Events since the data directory was made. */
+  totals: {
+    accepted: number
+    processed: number
+    duplicates: number
+    deadLetters: number
+    dropped: number
+    damaged: number
+  }
+  /** A second, since the sample before: events accepted and processed, requests, bytes received, bodies refused. */
+  rates: { accepted: number; processed: number; requests: number; bytes: number; refused: number }
+  lag: { events: number; bytes: number; seconds: number }
+  /** From a body being complete to its answer, and from receipt to being visible to queries; null where there were none. */
+  latency: { ack: Latency | null; queryable: Latency | null }
+  pool: { threads: number; busy: number; queue: number }
+  /** Why bodies were refused in the last seconds: log_full, log_unavailable, in_flight. */
+  backpressure: string[]
+  roles: LiveRole[]
+}
+
+/** Where samples come from. Each is a Sample as JSON. */
+export interface Samples {
+  /** Those that are kept, the oldest first; there is one at least, once this resolves. */
+  history(): Promise<readonly string[]>
+  /** Calls `told` with each new one. Returns what ends that. */
+  watch(told: (sample: string) => void): () => void
+}
+
+export function liveRoute(samples: Samples): AdminRoute {
+  const readers = new Set<Reader>()
+  return {
+    async answer(request, response, { searchParams }) {
+      const count = countOf(searchParams)
+      const streams = /\btext\/event-stream\b/.test(request.headers.accept ?? '')
+      const headers = { 'cache-control': 'no-store', vary: 'accept' }
+      if (!streams || request.method === 'HEAD') {
+        const newest = (await samples.history()).slice(-(count ?? 1))
+        response.writeHead(200, { ...headers, 'content-type': 'application/json' })
+        response.end(`{"samples":[${newest.join(',')}]}`)
+        return
+      }
+      if (readers.size >= LIVE_READERS_MAX) {
+        throw new Problem('overloaded', `${LIVE_READERS_MAX} look on already`)
+      }
+      const reader = new Reader(response)
+      readers.add(reader)
+      const unwatch = samples.watch((sample) => reader.tell(sample))
+      response.once('close', () => {
+        unwatch()
+        readers.delete(reader)
+      })
+      response.writeHead(200, { ...headers, 'content-type': 'text/event-stream; charset=utf-8' })
+      response.flushHeaders()
+      reader.begin((await samples.history()).slice(-(count ?? LIVE_SAMPLES_MAX)))
+    },
+  }
+}
+
+/** One who looks on. */
+class Reader {
+  readonly #response: ServerResponse
+  #begun = false
+  #full = false
+
+  constructor(response: ServerResponse) {
+    this.#response = response
+    response.on('drain', () => {
+      this.#full = false
+    })
+  }
+
+  begin(history: readonly string[]): void {
+    this.#begun = true
+    this.#write(history.map((sample) => `data: ${sample}\n\n`).join(''))
+  }
+
+  /** A sample that comes before the history is in it. */
+  tell(sample: string): void {
+    if (this.#begun && !this.#full) this.#write(`data: ${sample}\n\n`)
+  }
+
+  #write(text: string): void {
+    this.#full = !this.#response.write(text)
+  }
+}
+
+/** Undefined where none is given. */
+function countOf(search: URLSearchParams): number | undefined {
+  for (const name of search.keys()) {
+    if (name === 'samples') continue
+    throw new Problem('malformed', `there is no parameter ${name}${didYouMean(name, ['samples'])}`)
+  }
+  const given = search.get('samples')
+  if (given === null) return undefined
+  const count = /^[0-9]{1,4}$/.test(given) ? Number(given) : 0
+  if (count >= 1 && count <= LIVE_SAMPLES_MAX) return count
+  throw new Problem('malformed', `samples: a whole number from 1 to ${LIVE_SAMPLES_MAX}`)
+}

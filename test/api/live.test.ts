@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { get, type IncomingMessage } from 'node:http'
+import { after, before, beforeEach, test } from 'node:test'
+import { openAdmin } from '../../src/api/admin.ts'
+import { liveRoute } from '../../src/api/live.ts'
+import { Auth } from '../../src/auth.ts'
+import { LIVE_READERS_MAX } from '../../src/limits.ts'
+
+let admin: Awaited<ReturnType<typeof openAdmin>>
+let kept: string[] = []
+const watchers = new Set<(sample: string) => void>()
+const told = (sample: string) => {
+  for (const watcher of watchers) watcher(sample)
+}
+
+before(async () => {
+  const route = liveRoute({
+    history: async () => kept,
+    watch(watcher) {
+      watchers.add(watcher)
+      return () => watchers.delete(watcher)
+    },
+  })
+  const listen = { host: '127.0.0.1', port: 0 }
+  admin = await openAdmin({ listen, auth: () => new Auth('none', 1), routes: { '/live': route } })
+})
+beforeEach(() => {
+  kept = ['{"n":1}', '{"n":2}', '{"n":3}']
+})
+after(() => {
+  admin.server.close()
+  admin.server.closeAllConnections()
+})
+
+const address = (query = '') => `http://127.0.0.1:${admin.address.port}/live${query}`
+
+/** Looks on. Resolves when the answer has begun. */
+function look(query = ''): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    get(address(query), { headers: { accept: 'text/event-stream' } }, resolve).on('error', reject)
+  })
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 10_000; !condition(); ) {
+    assert.ok(Date.now() < deadline, 'waited 10 s in vain')
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+test('the newest samples are answered, one unless more are asked for', async () => {
+  const samples = async (query: string) => {
+    const answer = (await (await fetch(address(query))).json()) as { samples: { n: number }[] }
+    return answer.samples.map(({ n }) => n)
+  }
+  assert.deepEqual(await samples(''), [3])
+  assert.deepEqual(await samples('?samples=2'), [2, 3])
+  assert.deepEqual(await samples('?samples=600'), [1, 2, 3])
+  for (const query of ['?samples=0', '?samples=601', '?samples=1.5', '?samples=', '?sample=1']) {
+    assert.equal((await fetch(address(query))).status, 400, query)
+  }
+})
+
+test('whoever looks on gets what is kept, the oldest first, and then each sample as it comes', async () => {
+  const stream = await look()
+  assert.equal(stream.headers['content-type'], 'text/event-stream; charset=utf-8')
+  let text = ''
+  stream.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+  })
+  await until(() => text.includes('"n":3'))
+  told('{"n":4}')
+  await until(() => text.includes('"n":4'))
+  assert.equal(text, [1, 2, 3, 4].map((n) => `data: {"n":${n}}\n\n`).join(''))
+  stream.destroy()
+  await until(() => watchers.size === 0)
+})
+
+test('a reader that does not read loses samples, costs no memory, and goes on with the newest', async () => {
+  kept = []
+  const stream = await look()
+  const large = 'x'.repeat(64 * 1024)
+  const SAMPLES = 2000
+  const before = process.memoryUsage().arrayBuffers + process.memoryUsage().external
+  for (let n = 0; n < SAMPLES; n++) {
+    told(`{"n":${n},"large":"${large}"}`)
+    if (n % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  const grown = process.memoryUsage().arrayBuffers + process.memoryUsage().external - before
+  assert.ok(grown < (SAMPLES * large.length) / 4, `${grown} bytes`)
+  let text = ''
+  stream.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+  })
+  let last = SAMPLES
+  await until(() => {
+    told(`{"n":${last++}}`)
+    return text.endsWith('}\n\n') && new RegExp(`"n":${last - 2}}`).test(text)
+  })
+  const numbers = [...text.matchAll(/"n":(\d+)/g)].map(([, n]) => Number(n))
+  assert.ok(numbers.length < SAMPLES / 2, `${numbers.length} of ${SAMPLES} were sent`)
+  assert.deepEqual(
+    numbers,
+    numbers.toSorted((a, b) => a - b),
+  )
+  stream.destroy()
+  await until(() => watchers.size === 0)
+})
+
+test('so many may look on; one more is told to come later', async () => {
+  const streams = await Promise.all(Array.from({ length: LIVE_READERS_MAX }, () => look()))
+  const refused = await look()
+  assert.equal(refused.statusCode, 429)
+  assert.equal(refused.headers['retry-after'], '1')
+  refused.resume()
+  for (const stream of streams) stream.destroy()
+  await until(() => watchers.size === 0)
+  const next = await look()
+  assert.equal(next.statusCode, 200)
+  next.destroy()
+})

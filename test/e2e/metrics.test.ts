@@ -1,0 +1,207 @@
+// One scrape of everything, whatever happens to the processes.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { prometheusMissing } from '../../scripts/tools/prometheus.ts'
+import { catalogue, type Metric, type Role } from '../../src/telemetry/catalogue.ts'
+import { Client } from './client.ts'
+import { assertCounted, killRole, until, untilAcked } from './counted.ts'
+import { atEnd, Daemon, frame } from './daemon.ts'
+import { random } from './random.ts'
+import { promtoolCheck, Scrape } from './scrape.ts'
+
+const SCRAPE_MS_MAX = 1000
+
+/** Workers of the daemon below. */
+const workers: [Role, worker: number][] = [
+  ['primary', 0],
+  ['listener', 0],
+  ['listener', 1],
+  ['processor', 0],
+  ['gateway', 0],
+]
+const config = { cluster: { listeners: 2 }, grpc: { listen: '127.0.0.1:0' } }
+
+/** Only where there are brokers, handlers, or calls of gRPC. */
+const conditional =
+  /^millrace_(log_(up|reconnects|missing)|events_dropped|handler_events|grpc_|publish_refused)/
+
+test('one scrape has every metric of every process, and promtool finds no fault with it', {
+  skip: (await prometheusMissing()) ?? false,
+}, async (t) => {
+  const daemon = await Daemon.start(t, { config })
+  for (let n = 0; n < 20; n++) await (await daemon.post(frame({ subject: 'a' }, { subject: 'b' }))).text()
+  await daemon.processed(40)
+  const scrape = await Scrape.of(daemon)
+  assert.equal(await promtoolCheck(scrape), '')
+  for (const [role, worker] of workers) {
+    const of = [`role="${role}"`, `worker="${worker}"`]
+    assert.equal(scrape.total('millrace_worker_up', ...of), 1, `${of} is up`)
+    assert.equal(scrape.total('millrace_worker_stale', ...of), 0, `${of} is fresh`)
+    for (const name of ['process_resident_memory_bytes', 'nodejs_heap_size_used_bytes']) {
+      assert.ok(scrape.total(name, ...of) > 1e6, `${name} of ${of}`)
+    }
+  }
+  for (const [name, metric] of Object.entries(catalogue as Record<string, Metric>)) {
+    if (conditional.test(name)) continue
+    const series = metric.type === 'histogram' ? `${name}_count` : name
+    if (metric.roles === undefined) assert.ok(scrape.has(series), name)
+    for (const role of metric.roles ?? []) {
+      // Here the listeners have the data port, and the gateway has gRPC only.
+      if (role !== 'gateway' || !/_http_/.test(name)) assert.ok(scrape.has(series, `role="${role}"`), name)
+    }
+  }
+  assert.equal(scrape.total('millrace_events_accepted_total'), 40)
+  assert.equal(scrape.total('millrace_received_events_total', 'door="http"'), 40)
+  assert.equal(scrape.total('millrace_queryable_seconds_count'), 40)
+  assert.equal(scrape.total('millrace_http_requests_total', 'route="/v1/events"', 'code="202"'), 20)
+  assert.equal(scrape.total('millrace_ready'), 1)
+
+  const open = await Scrape.of(daemon, 'application/openmetrics-text;version=1.0.0')
+  assert.ok(open.text.endsWith('# EOF\n'))
+  assert.equal(open.types.get('millrace_events_accepted'), 'counter')
+  assert.equal(open.total('millrace_events_accepted_total'), 40)
+})
+
+test('workers are killed, stopped and replaced under load: each scrape is quick and whole, and no counter goes back', async (t) => {
+  const { pick, seed } = random(t)
+  const daemon = await Daemon.start(t, { config })
+  const clients = Array.from({ length: 4 }, (_, i) => new Client(daemon, `client-${i}`, seed + i))
+  const sending = clients.map((client) => client.run())
+  const watching = watch(daemon)
+  await untilAcked(clients, 200)
+
+  for (const role of ['listener', 'processor', 'gateway', 'listener', 'processor'] as const) {
+    await killRole(daemon, role, pick)
+    await untilAcked(clients, 200)
+    await watching.until((scrape) => workers.every(([one]) => scrape.total('millrace_worker_up', one) > 0))
+  }
+  for (const role of ['listener', 'processor']) {
+    const { pid } = (await daemon.status()).roles.find((one) => one.role === role)!
+    process.kill(pid, 'SIGSTOP')
+    atEnd(t, () => resume(pid))
+    await watching.until((scrape) => scrape.total('millrace_worker_stale', `role="${role}"`) === 1)
+    resume(pid)
+    await watching.until((scrape) => scrape.total('millrace_worker_stale') === 0)
+  }
+  daemon.signal('SIGHUP')
+  await daemon.line(({ msg }) => msg === 'reloaded')
+  await untilAcked(clients, 200)
+
+  for (const client of clients) client.stop()
+  await Promise.all(sending)
+  await assertCounted(daemon, clients)
+  const acked = clients.reduce((sum, client) => sum + client.ackedEvents, 0)
+  const last = await watching.until((scrape) => scrape.total('millrace_events_processed_total') === acked)
+  const duplicates = last.total('millrace_events_duplicate_total')
+  assert.equal(last.total('millrace_events_accepted_total'), acked + duplicates, 'accepted, and acked')
+  assert.equal(last.total('millrace_worker_restarts_total'), 5)
+  const received = last.total('millrace_received_events_total')
+  assert.ok(received <= acked + duplicates, 'nothing is counted twice')
+  const { scrapes, slowest } = await watching.stop()
+  t.diagnostic(`${scrapes} scrapes, the slowest took ${slowest.toFixed(0)} ms`)
+})
+
+test('a client that asks for a thousand unknown routes makes one series of them', async (t) => {
+  const daemon = await Daemon.start(t)
+  const ask = async (path: string) => void (await (await fetch(daemon.http + path)).text())
+  await ask('/v1/measures/nothing/top')
+  await ask('/nothing')
+  const before = await settled(daemon, 1)
+  for (let n = 0; n < 1000; n += 50) {
+    await Promise.all(
+      Array.from({ length: 50 }, (_, i) => ask(i % 2 ? `/made-up/${n + i}` : `/v1/measures/m${n + i}/top`)),
+    )
+  }
+  const after = await settled(daemon, 501)
+  const added = [...after.values.keys()].filter((series) => !before.values.has(series))
+  const ofRoutes = added.filter((series) => series.includes('route='))
+  assert.ok(ofRoutes.length <= 2 * 18, `at most those of the other listener: ${ofRoutes.join(' ')}`)
+  assert.equal(
+    after.total('millrace_http_requests_total', 'route="/v1/measures/{name}/top"', 'code="404"'),
+    501,
+  )
+  assert.doesNotMatch(after.text, /made-up|m998/)
+})
+
+test('in one process, as under a profiler, all roles are there and Node’s numbers are there once', async (t) => {
+  const daemon = await Daemon.start(t, { nodeArguments: ['--prof', '--no-logfile-per-isolate'] })
+  await (await daemon.post(frame({ subject: 'a' }))).text()
+  await daemon.processed(1)
+  const scrape = await Scrape.of(daemon)
+  assert.equal(scrape.total('millrace_events_accepted_total'), 1)
+  for (const role of ['primary', 'listener', 'processor']) {
+    assert.equal(scrape.total('millrace_worker_up', `role="${role}"`), 1)
+  }
+  assert.equal(scrape.total('nodejs_version_info'), 1)
+  assert.equal(scrape.total('millrace_log_segments_total'), 1)
+})
+
+/** Scrapes as soon as the last one is there, and holds each against all before it. */
+function watch(daemon: Daemon) {
+  const highest = new Map<string, number>()
+  let last: Scrape | undefined
+  let stopped = false
+  let scrapes = 0
+  let slowest = 0
+  const running = (async () => {
+    while (!stopped && !daemon.ended) {
+      const scrape = await Scrape.of(daemon)
+      scrapes++
+      slowest = Math.max(slowest, scrape.ms)
+      assert.ok(scrape.ms < SCRAPE_MS_MAX, `a scrape took ${scrape.ms} ms`)
+      for (const [role, worker] of workers) {
+        const of = [`role="${role}"`, `worker="${worker}"`]
+        for (const name of [
+          'millrace_worker_up',
+          'millrace_worker_stale',
+          'millrace_worker_restarts_total',
+        ]) {
+          assert.ok(scrape.has(name, ...of), `${name} of ${of}`)
+        }
+      }
+      for (const [series, value] of scrape.rising()) {
+        assert.ok(
+          value >= (highest.get(series) ?? 0),
+          `${series} went from ${highest.get(series)} to ${value}`,
+        )
+        highest.set(series, value)
+      }
+      for (const series of highest.keys()) assert.ok(scrape.values.has(series), `${series} is gone`)
+      last = scrape
+    }
+  })()
+  running.catch(() => {}) // told by whoever waits
+  return {
+    /** The first scrape from now on that is as wanted. */
+    async until(wanted: (scrape: Scrape) => boolean): Promise<Scrape> {
+      const before = last
+      const found = until(() => last !== before && last !== undefined && wanted(last), 'a scrape as wanted')
+      await Promise.race([found, running.then(() => found)])
+      return last!
+    },
+    async stop() {
+      stopped = true
+      await running
+      return { scrapes, slowest }
+    },
+  }
+}
+
+/** A scrape that has so many requests of no known route. */
+async function settled(daemon: Daemon, requests: number): Promise<Scrape> {
+  let scrape = await Scrape.of(daemon)
+  await until(async () => {
+    scrape = await Scrape.of(daemon)
+    return scrape.total('millrace_http_requests_total', 'route="other"') === requests
+  }, 'all requests to be counted')
+  return scrape
+}
+
+function resume(pid: number): void {
+  try {
+    process.kill(pid, 'SIGCONT')
+  } catch {
+    // it was ended meanwhile
+  }
+}

@@ -8,6 +8,7 @@ import { connect } from 'node:http2'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { type Metadata, status } from '@grpc/grpc-js'
+import { Pool } from 'undici'
 import { grpc, millrace } from '#service'
 import { fetchGrpcurl } from '../../scripts/grpcurl.ts'
 import { atEnd, Daemon, type DaemonOptions, frame } from './daemon.ts'
@@ -204,6 +205,41 @@ test('what a stream sends is shown by the tap with the id that its client was to
   assert.match(String(refusal.metadata.get('grpc-status-details-bin')[0]), /correlationId.*refused/s)
   tap.on('error', () => {})
   tap.cancel()
+})
+
+test('what a key may send is shared by the listeners, and holds at the gateway once more', async (t) => {
+  const perSecond = 2000
+  const keys = ['one', 'many'].map((name) => {
+    return { name, sha256: sha256(name), scopes: ['publish'], eventsPerSecond: perSecond }
+  })
+  const { daemon, client } = await setUp(t, { auth: { keys } })
+  const body = frame(...Array.from({ length: 100 }, () => event))
+  /** Events that are taken of twice as many as a second allows, and what may have been earned meanwhile. */
+  const taken = async (send: () => Promise<boolean>) => {
+    const started = performance.now()
+    let events = 0
+    for (let n = 0; n < (2 * perSecond) / 100; n++) if (await send()) events += 100
+    return { events, earned: ((performance.now() - started) / 1000) * perSecond + 100 }
+  }
+  const kept = new Pool(daemon.http, { connections: 1 })
+  atEnd(t, () => kept.destroy())
+  const post = async (authorization: string, reset: boolean) => {
+    const headers = { authorization, 'content-type': 'application/x-protobuf' }
+    const answer = await kept.request({ path: '/v1/events', method: 'POST', headers, body, reset })
+    await answer.body.dump()
+    return answer.statusCode === 202
+  }
+  const one = await taken(() => post('Bearer one', false))
+  assert.ok(one.events >= perSecond / 2 && one.events <= perSecond / 2 + one.earned, JSON.stringify(one))
+  const many = await taken(() => post('Bearer many', true)) // a connection each
+  assert.ok(many.events > perSecond / 2 && many.events <= perSecond + many.earned, JSON.stringify(many))
+  const more = await taken(() =>
+    client.publish(body, { authorization: 'Bearer many' }).then(
+      () => true,
+      () => false,
+    ),
+  )
+  assert.ok(more.events >= perSecond && more.events <= perSecond + more.earned, JSON.stringify(more))
 })
 
 test('a deadline that passes is told, and the frame sent again counts once', async (t) => {

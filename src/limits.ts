@@ -75,6 +75,8 @@ export const GRPC_STREAMS_MAX = 64
 export const GRPC_STREAM_MESSAGES_MAX = 4096
 /** Calls of health and reflection that a gateway has open at once. */
 export const GRPC_OTHER_CALLS_MAX = 32
+/** Largest message of a call that brings no events, bytes: names and keys. */
+export const GRPC_QUESTION_BYTES_MAX = 64 * KiB
 /** Calls of one connection that are open at once; a client keeps further ones back. */
 export const GRPC_CONNECTION_CALLS_MAX = 1024
 /** In what time a request has to come to its end, milliseconds. */

@@ -264,7 +264,7 @@ export const HANDLER_MS_DEFAULT = 1_000
 export const HANDLER_MS_MIN = 10
 export const HANDLER_MS_MAX = 10_000
 /** Time that the modules of handlers have to load, milliseconds. */
-export const HANDLER_LOAD_MS_MAX = 5_000
+export const HANDLER_LOAD_MS_MAX = 15_000
 /** What a handler may emit for one event: to one measure, and as results. More is a slip, and would not fit a task. */
 export const EMITS_PER_EVENT_MAX = 10_000
 export const RESULTS_PER_EVENT_MAX = 1_000

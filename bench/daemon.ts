@@ -97,6 +97,13 @@ export class Daemon {
     return (await fetch(`${this.http}/v1/status`)).json() as Promise<Status>
   }
 
+  /** Asks for the metrics each second, as Prometheus may, until the function that is returned is called. */
+  scrape(): () => void {
+    const ask = async () => (await fetch(`${this.admin}/metrics`)).arrayBuffer()
+    const timer = setInterval(() => void ask().catch(() => {}), 1000)
+    return () => clearInterval(timer)
+  }
+
   /** Waits until nothing waits to be processed, `msMax` at most. The milliseconds it took; NaN where it was not enough. */
   async caughtUp(msMax = Number.POSITIVE_INFINITY): Promise<number> {
     const started = performance.now()

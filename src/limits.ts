@@ -75,6 +75,8 @@ export const GRPC_STREAMS_MAX = 64
 export const GRPC_STREAM_MESSAGES_MAX = 4096
 /** Calls of health and reflection that a gateway has open at once. */
 export const GRPC_OTHER_CALLS_MAX = 32
+/** Largest message of a call that brings no events, bytes: names and keys. */
+export const GRPC_QUESTION_BYTES_MAX = 64 * KiB
 /** Calls of one connection that are open at once; a client keeps further ones back. */
 export const GRPC_CONNECTION_CALLS_MAX = 1024
 /** In what time a request has to come to its end, milliseconds. */
@@ -262,7 +264,7 @@ export const HANDLER_MS_DEFAULT = 1_000
 export const HANDLER_MS_MIN = 10
 export const HANDLER_MS_MAX = 10_000
 /** Time that the modules of handlers have to load, milliseconds. */
-export const HANDLER_LOAD_MS_MAX = 5_000
+export const HANDLER_LOAD_MS_MAX = 15_000
 /** What a handler may emit for one event: to one measure, and as results. More is a slip, and would not fit a task. */
 export const EMITS_PER_EVENT_MAX = 10_000
 export const RESULTS_PER_EVENT_MAX = 1_000

@@ -35,6 +35,7 @@ export async function ask(
 ): Promise<Response> {
   for (;;) {
     const sent = key
+    if (declined) throw new Refusal(401, 'unauthenticated', 'no key was given')
     const headers: Record<string, string> = { accept }
     if (sent !== null) headers.authorization = `Bearer ${sent}`
     const response = await fetch(path, { method, headers, ...(signal === undefined ? {} : { signal }) })
@@ -43,7 +44,7 @@ export async function ask(
     const helps = refusal.code === 'unauthenticated' || (refusal.code === 'out-of-scope' && sent !== null)
     if (!helps) throw refusal
     if (sent !== key) continue // another one was given meanwhile
-    if (declined || !(await askKey(sent === null ? '' : refusal.message))) throw refusal
+    if (!(await askKey(sent === null ? '' : refusal.message))) throw refusal
   }
 }
 

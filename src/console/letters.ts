@@ -4,6 +4,7 @@ import type { Letter, Letters, Outcome, Sample, WholeLetter } from './answers.ts
 import { byId, element, field, say, show, terms } from './dom.ts'
 import { ask, get, Refusal, wordsOf } from './door.ts'
 import { bytes, count, time } from './format.ts'
+import { PAUSE_MS_MIN } from './poll.ts'
 
 /** Letters of one page. */
 const PAGE = 20
@@ -75,7 +76,10 @@ class LettersPanel {
       const line = [...this.#body.rows].find(({ dataset }) => dataset.id === focused)
       if (focused !== undefined) line?.querySelector('button')?.focus()
     } catch (error) {
-      if (mine === this.#asked) say(this.#told, `No answer: ${wordsOf(error)}.`)
+      if (mine !== this.#asked) return
+      say(this.#told, `No answer: ${wordsOf(error)}.`)
+      const helps = !(error instanceof Refusal) || error.status >= 500
+      if (helps) setTimeout(() => mine === this.#asked && this.list(), PAUSE_MS_MIN)
     }
   }
 

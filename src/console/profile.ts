@@ -13,9 +13,11 @@ export async function profilePanel(): Promise<void> {
     button.disabled = true
     say(told, `Taking a profile of ${seconds} s over all processes …`)
     try {
-      const profile = await (await ask(`/debug/pprof/profile?seconds=${encodeURIComponent(seconds)}`)).blob()
-      offer(byId<HTMLAnchorElement>('profile-save'), profile)
-      say(told, `A profile of ${seconds} s, taken at ${new Date().toLocaleTimeString('en-GB')}.`)
+      const answer = await ask(`/debug/pprof/profile?seconds=${encodeURIComponent(seconds)}`)
+      offer(byId<HTMLAnchorElement>('profile-save'), await answer.blob())
+      const leftOut = answer.headers.get('millrace-left-out')
+      const without = leftOut === null ? '' : `, without ${leftOut}`
+      say(told, `A profile of ${seconds} s, taken at ${new Date().toLocaleTimeString('en-GB')}${without}.`)
       await drawFlame(told)
     } catch (error) {
       say(told, missing(error) ? 'This daemon takes no profiles.' : `No profile: ${wordsOf(error)}.`)

@@ -45,7 +45,7 @@ export async function openConsole(
     deviceScaleFactor: scale,
     reducedMotion: 'reduce', // what is looked at is what there will be
   })
-  atEnd(t, () => context.close())
+  atEnd(t, () => context.close().catch(() => {})) // the browser may be gone
   const page = await context.newPage()
   page.setDefaultTimeout(WAIT_MS_MAX)
   const wrong: string[] = []

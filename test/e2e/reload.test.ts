@@ -7,6 +7,8 @@ import { rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
+import { Pool } from 'undici'
 import { stringify } from 'yaml'
 import { Client } from './client.ts'
 import {
@@ -19,6 +21,7 @@ import {
   type Status,
   temporaryFolder,
 } from './daemon.ts'
+import { logOf, startBrokers } from './kinds.ts'
 import { Load } from './load.ts'
 import { StreamClient } from './stream-client.ts'
 
@@ -345,4 +348,98 @@ test('one listener and the memory log: bodies and streams go on through a reload
   for (const { errors } of streams) assert.deepEqual([...errors], ['draining'])
   const events = streams.reduce((sum, stream) => sum + stream.ackedEvents, load.acked)
   assert.equal((await daemon.processed(events)).processed.events, events)
+})
+
+/** Bodies one after another on several connections, through a reload: none fails, and all are counted. */
+async function throughReload(daemon: Daemon, connect: { rejectUnauthorized?: boolean } = {}): Promise<void> {
+  const pool = new Pool(daemon.http, { connections: 16, connect })
+  const failures: string[] = []
+  let acked = 0
+  let stopped = false
+  const body = frame({ subject: 'load', value: 1 })
+  const headers = { 'content-type': 'application/x-protobuf' }
+  const post = async () => {
+    while (!stopped && failures.length < 10) {
+      try {
+        const answer = await pool.request({ path: '/v1/events', method: 'POST', headers, body })
+        if (answer.statusCode === 202) acked++
+        else failures.push(String(answer.statusCode))
+        await answer.body.dump()
+      } catch (error) {
+        failures.push((error as Error).message)
+      }
+    }
+  }
+  const posting = Array.from({ length: 16 }, post)
+  try {
+    await daemon.until(() => acked > 200)
+    const before = await pidsOf(daemon)
+    assert.equal((await reloaded(daemon)).msg, 'reloaded')
+    const now = acked
+    await daemon.until(() => acked > now + 200)
+    const kept = (await pidsOf(daemon)).filter((one) => before.includes(one))
+    assert.deepEqual(
+      kept.map((one) => one.split(' ')[0]),
+      ['primary'],
+    )
+  } finally {
+    stopped = true
+    await Promise.all(posting)
+    await pool.close()
+  }
+  assert.deepEqual(failures, [])
+  assert.equal((await daemon.processed(acked)).processed.events, acked)
+}
+
+test('over TLS no request fails in a reload, and the certificate is read anew', async (t) => {
+  const folder = await temporaryFolder(t)
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  const certify = () => {
+    const words = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ed25519',
+      '-nodes',
+      '-keyout',
+      key,
+      '-out',
+      cert,
+      '-subj',
+      '/CN=localhost',
+    ]
+    execFileSync('openssl', words, { stdio: 'ignore' })
+  }
+  certify()
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0' // of this test's own questions
+  atEnd(t, () => delete process.env.NODE_TLS_REJECT_UNAUTHORIZED)
+  const { daemon } = await start(t, {}, { http: { tls: { key, cert } } })
+  const shown = () =>
+    new Promise<string>((resolve, reject) => {
+      const { hostname: host, port } = new URL(daemon.http)
+      const socket = connectTls({ host, port: Number(port), rejectUnauthorized: false }, () => {
+        resolve(socket.getPeerCertificate().fingerprint256)
+        socket.destroy()
+      }).on('error', reject)
+    })
+  const before = await shown()
+  certify()
+  await throughReload(daemon, { rejectUnauthorized: false })
+  assert.notEqual(await shown(), before)
+})
+
+test('on IPv6 alone no request fails in a reload', async (t) => {
+  const { daemon } = await start(t, {}, { http: { listen: '[::1]:0' } })
+  assert.match(daemon.http, /^http:\/\/\[::1\]:/)
+  await throughReload(daemon)
+  assert.ok(
+    !daemon.lines.some(({ msg }) => /may be reset/.test(String(msg))),
+    'connections are led there too',
+  )
+})
+
+test('with a broker no request fails in a reload', async (t) => {
+  const brokers = await startBrokers(t, 'jetstream')
+  const { daemon } = await start(t, {}, { log: logOf('jetstream', brokers) })
+  await throughReload(daemon)
 })

@@ -27,6 +27,8 @@ const { values, positionals } = parseArgs({
     only: { type: 'string', multiple: true },
     /** Writes baseline.txt, optimized.txt and the measured part of comparison.md to results/benchmarks. */
     write: { type: 'boolean', default: false },
+    /** Asks both for their metrics each second. */
+    scrape: { type: 'boolean', default: false },
   },
 })
 if (positionals.length !== 2) {
@@ -40,6 +42,7 @@ const options = {
   seconds: Number(values.seconds),
   warmupSeconds: Number(values.warmup),
   floor: false,
+  scrape: values.scrape,
 }
 const CATCH_UP = 'catch-up'
 const BACKLOG_SECONDS = 3

@@ -15,6 +15,7 @@ export interface Status {
   processed: { events: number; duplicates: { events: number } }
   lag: { events: number; bytes: number; seconds: number }
   roles?: { role: string; pid: number }[]
+  reload?: { outcome: string; seconds: number }
 }
 
 interface Ready {
@@ -94,6 +95,13 @@ export class Daemon {
 
   async status(): Promise<Status> {
     return (await fetch(`${this.http}/v1/status`)).json() as Promise<Status>
+  }
+
+  /** Asks for the metrics each second, as Prometheus may, until the function that is returned is called. */
+  scrape(): () => void {
+    const ask = async () => (await fetch(`${this.admin}/metrics`)).arrayBuffer()
+    const timer = setInterval(() => void ask().catch(() => {}), 1000)
+    return () => clearInterval(timer)
   }
 
   /** Waits until nothing waits to be processed, `msMax` at most. The milliseconds it took; NaN where it was not enough. */

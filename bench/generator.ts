@@ -31,6 +31,10 @@ export interface Outcome {
   seconds: number
   requests: number
   events: number
+  /** All answers with 202: also those of the warm-up, and of what was in flight at the end. */
+  accepted: number
+  /** Connections that were made anew, since an answer said that the one before it closes. */
+  reconnects: number
   /** Answers other than 202, by status. */
   others: Map<string, number>
   /** Milliseconds. */
@@ -86,6 +90,8 @@ class Generator {
       seconds: 0,
       requests: 0,
       events: 0,
+      accepted: 0,
+      reconnects: 0,
       others: new Map(),
       latency: new Histogram(),
       cpuUs: 0,
@@ -120,7 +126,10 @@ class Generator {
     this.#stopped = true
     clearInterval(pace)
     await Promise.race([this.#settled(), failure])
-    for (const connection of this.#connections) connection.close()
+    for (const connection of this.#connections) {
+      connection.close()
+      this.#outcome.reconnects += connection.reconnects
+    }
     return this.#outcome
   }
 
@@ -154,6 +163,7 @@ class Generator {
   /** `status`: its three digits as bytes, in little endian order. */
   #answered(connection: Connection, status: number, due: number): void {
     const now = performance.now()
+    if (status === ACCEPTED) this.#outcome.accepted++
     if (this.#measuring) {
       const outcome = this.#outcome
       if (status === ACCEPTED) {
@@ -189,6 +199,8 @@ class Answers {
   #headEnd = 0
   #lengthAt = 0
   #length = 0
+  /** The connection is closed behind it. */
+  closes = false
 
   /** True when `bytes` of data are one whole answer. */
   whole(data: Buffer, bytes: number): boolean {
@@ -205,7 +217,8 @@ class Answers {
   #read(data: Buffer, bytes: number): boolean {
     const head = data.subarray(0, bytes).indexOf('\r\n\r\n')
     if (head < 0) return false
-    const found = /\r\ncontent-length: *(\d+)/i.exec(data.toString('latin1', 0, head))
+    const text = data.toString('latin1', 0, head)
+    const found = /\r\ncontent-length: *(\d+)/i.exec(text)
     if (found === null) throw new Error('an answer without content-length')
     const length = Number(found[1])
     if (bytes < head + 4 + length) return false
@@ -214,6 +227,7 @@ class Answers {
     this.#headEnd = head
     this.#lengthAt = found.index + found[0].length - found[1].length
     this.#length = length
+    this.closes = /\r\nconnection: *close/i.test(text)
     return true
   }
 }
@@ -229,7 +243,9 @@ class Connection {
   #due = 0
   #rest: Buffer | undefined
   #closing = false
+  #connect!: () => Socket
   busy = false
+  reconnects = 0
 
   constructor(answers: Answers, answered: (status: number, due: number) => void) {
     this.#answers = answers
@@ -237,23 +253,27 @@ class Connection {
   }
 
   open(host: string, port: number, failed: (error: Error) => void): Promise<void> {
-    return new Promise((resolve) => {
-      const read = (bytes: number): boolean => {
-        try {
-          this.#read(bytes)
-        } catch (error) {
-          failed(error as Error)
-        }
-        return true
+    const read = (bytes: number): boolean => {
+      try {
+        this.#read(bytes)
+      } catch (error) {
+        failed(error as Error)
       }
+      return true
+    }
+    this.#connect = () => {
       const socket = connect({ host, port, noDelay: true, onread: { buffer: memory, callback: read } })
-      this.#socket = socket
-      socket.once('connect', resolve)
-      socket.on('error', failed)
-      socket.on('close', () => {
-        if (!this.#closing) failed(new Error('the server closed a connection'))
+      const isMeant = () => socket === this.#socket && !this.#closing
+      socket.on('error', (error) => {
+        if (isMeant()) failed(error)
       })
-    })
+      socket.on('close', () => {
+        if (isMeant()) failed(new Error('the server closed a connection'))
+      })
+      return socket
+    }
+    this.#socket = this.#connect()
+    return new Promise((resolve) => this.#socket.once('connect', resolve))
   }
 
   send(request: Buffer, due: number): void {
@@ -280,6 +300,12 @@ class Connection {
     }
     this.#rest = undefined
     this.busy = false
+    if (this.#answers.closes) {
+      const former = this.#socket
+      this.#socket = this.#connect()
+      this.reconnects++
+      former.destroy()
+    }
     this.#answered(answer.readUIntLE(9, 3), this.#due)
   }
 }

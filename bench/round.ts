@@ -83,6 +83,8 @@ export interface Round {
 }
 
 export interface Pace {
+  /** Metrics are asked for each second. */
+  scrape?: boolean
   warmupSeconds: number
   seconds: number
 }
@@ -110,9 +112,11 @@ async function roundOf(
 ): Promise<Round> {
   const bodies = bodiesOf(line) // before the server starts, which would idle meanwhile
   const daemon = await start()
+  const stopScraping = pace.scrape ? daemon.scrape() : () => {}
   try {
     return await measure(line, pace, bodies, daemon, brokers)
   } finally {
+    stopScraping()
     await daemon.stop()
   }
 }

@@ -43,7 +43,7 @@ function write(
 ): void {
   if (exchange.aborted) return
   exchange.aborted = true // answered: nothing may be written after this
-  exchange.route.answered(Number(status.slice(0, 3)), exchange.since)
+  exchange.route.answered(Number(status.slice(0, 3)), exchange.since, exchange.correlationId)
   const { res } = exchange
   res.cork(() => {
     res.writeStatus(status).writeHeader('content-type', type)

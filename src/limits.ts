@@ -75,6 +75,8 @@ export const GRPC_STREAMS_MAX = 64
 export const GRPC_STREAM_MESSAGES_MAX = 4096
 /** Calls of health and reflection that a gateway has open at once. */
 export const GRPC_OTHER_CALLS_MAX = 32
+/** Largest message of a call that brings no events, bytes: names and keys. */
+export const GRPC_QUESTION_BYTES_MAX = 64 * KiB
 /** Calls of one connection that are open at once; a client keeps further ones back. */
 export const GRPC_CONNECTION_CALLS_MAX = 1024
 /** In what time a request has to come to its end, milliseconds. */
@@ -262,12 +264,17 @@ export const HANDLER_MS_DEFAULT = 1_000
 export const HANDLER_MS_MIN = 10
 export const HANDLER_MS_MAX = 10_000
 /** Time that the modules of handlers have to load, milliseconds. */
-export const HANDLER_LOAD_MS_MAX = 5_000
+export const HANDLER_LOAD_MS_MAX = 15_000
 /** What a handler may emit for one event: to one measure, and as results. More is a slip, and would not fit a task. */
 export const EMITS_PER_EVENT_MAX = 10_000
 export const RESULTS_PER_EVENT_MAX = 1_000
-/** Bytes of results of one task after which the rest of it becomes another one: bounds what a thread holds. */
-export const TASK_RESULT_BYTES_TARGET = 8 * MiB
+/** The same in bytes: of all its results together, and of the keys emitted to one measure. */
+export const RESULT_BYTES_PER_EVENT_MAX = 8 * MiB
+export const EMITTED_KEY_BYTES_PER_EVENT_MAX = 4 * MiB
+/** Bytes of results and of emitted rows after which the rest of a task becomes another one: what a thread holds. */
+export const TASK_EFFECT_BYTES_TARGET = 4 * MiB
+/** The same of all tasks of a partition that are merged and not yet in a commit; past it one is made, and others wait. */
+export const UNCOMMITTED_EFFECT_BYTES_MAX = 32 * MiB
 /** Reasons for which a handler drops events that are counted each by itself, and the longest, characters. */
 export const DROP_REASONS_MAX = 32
 export const DROP_REASON_CHARACTERS_MAX = 100
@@ -376,6 +383,8 @@ export const REPLACE_MS_MAX = 60_000
 export const HANDSHAKE_MS_MAX = 1_000
 /** How long a replaced listener waits for connections that send nothing; the server cuts idle ones at 10 s, milliseconds. */
 export const CONNECTION_IDLE_MS_MAX = 14_000
+/** Lanes of listeners that are gone whose events are counted as accepted until they are processed: the oldest leave; 200 bytes each. */
+export const LANES_GONE_MAX = 1024
 /** First and longest wait before a dead worker is started again, milliseconds. */
 export const RESTART_MS_MIN = 50
 export const RESTART_MS_MAX = 5_000
@@ -389,10 +398,6 @@ export const CRASH_WINDOW_MS = 30_000
 export const METRICS_INTERVAL_MS = 1_000
 /** How long a scrape waits for workers, milliseconds; of those that are silent it shows what they told last. */
 export const METRICS_ANSWER_MS_MAX = 250
-/** How long a lane whose listener is gone counts as lag, where the processor has not begun with it, milliseconds. */
-export const METRICS_LANE_MS_MAX = 30_000
-/** Lanes of listeners that are gone and were not read to their end, as metrics remember them: the oldest leave. */
-export const METRICS_LANES_MAX = 1_000
 /** How long a refusal shows as back-pressure, milliseconds: longer than between two looks of whoever watches closely. */
 export const BACKPRESSURE_SHOWN_MS = 5_000
 

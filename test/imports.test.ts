@@ -71,7 +71,7 @@ test('the page of the console is a program of its own: it needs nothing of the d
   assert.ok(files.length > 10)
   for (const name of files) {
     for (const [, path] of readFileSync(join(below, name), 'utf8').matchAll(
-      /(?:from|import)\s*\(?\s*'([^']+)'/g,
+      /(?:from|import)\s*\(?\s*'([^'\n,]+)'/g,
     )) {
       // uplot.d.ts names the types of the library that is served beside the page.
       const allowed = /^\.\/[\w-]+\.(ts|js)$/.test(path) || (name === 'uplot.d.ts' && path === 'uplot')

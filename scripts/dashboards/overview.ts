@@ -252,7 +252,7 @@ const requests = [
   }),
   lines({
     title: 'Connections',
-    description: 'Open now: HTTP connections, and streams among them.',
+    description: 'Open now: HTTP connections, and WebSocket streams.',
     queries: [
       [`sum(${of('millrace_http_connections')})`, 'http'],
       [`sum(${of('millrace_stream_connections')})`, 'streams'],

@@ -141,7 +141,7 @@ export function open(
     since: turnTime(),
   }
   res.onAborted(() => {
-    if (!exchange.aborted) route.aborted(exchange.since)
+    if (!exchange.aborted) route.aborted(exchange.since, exchange.correlationId)
     exchange.aborted = true
     gone?.()
   })

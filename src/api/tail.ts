@@ -69,13 +69,17 @@ export class Tails {
     let tail: Tail | undefined
     const exchange = open(res, req, this.#parts, this.#route, () => tail?.gone())
     try {
-      if (this.#parts.closing()) throw new Problem('draining', 'this listener is leaving: connect again')
       this.#parts.auth.check(req.getHeader('authorization'), 'query')
       const { filter, rate } = parameters.tail(new URLSearchParams(req.getQuery()))
+      if (this.#parts.closing()) {
+        exchange.aborted = true
+        sendAway(res, exchange.correlationId)
+        return
+      }
       if (this.#open.size >= TAPS_MAX) throw new Problem('overloaded', `${TAPS_MAX} taps are open here`)
       const begun = () => {
         exchange.aborted = true // answered: how long it is read is no duration of a request
-        this.#route.answered(200, exchange.since)
+        this.#route.answered(200, exchange.since, exchange.correlationId)
       }
       tail = new Tail(res, exchange.correlationId, begun, (ended) => this.#open.delete(ended))
       this.#open.add(tail)
@@ -134,7 +138,7 @@ class Tail {
     this.gone()
     // Told to close the connection, too, it would write a header where the body is.
     if (this.#begun) this.#res.cork(() => this.#res.end())
-    else this.#res.close()
+    else sendAway(this.#res, this.#correlationId)
   }
 
   /** The client has gone away, or is sent away. */
@@ -156,8 +160,7 @@ class Tail {
       return true
     })
     res.cork(() => {
-      res.writeStatus('200 OK').writeHeader('content-type', 'text/event-stream; charset=utf-8')
-      res.writeHeader('cache-control', 'no-store').writeHeader('x-correlation-id', this.#correlationId)
+      writeHead(res, this.#correlationId)
       this.#write(`: open\nretry: ${RETRY_MS}\n\n`)
     })
     this.#heartbeat = setInterval(() => this.#beat(), TAP_HEARTBEAT_MS)
@@ -191,4 +194,20 @@ class Tail {
       this.#full = !this.#res.write(text)
     })
   }
+}
+
+function writeHead(res: HttpResponse, correlationId: string): void {
+  res.writeStatus('200 OK').writeHeader('content-type', 'text/event-stream; charset=utf-8')
+  res.writeHeader('cache-control', 'no-store').writeHeader('x-correlation-id', correlationId)
+}
+
+/**
+ * Has a reader come again, to whoever listens then: an EventSource does so after a stream that has ended, and never
+ * after a status such as 503.
+ */
+function sendAway(res: HttpResponse, correlationId: string): void {
+  res.cork(() => {
+    writeHead(res, correlationId)
+    res.end(`: leaving\nretry: ${RETRY_MS}\n\n`, true)
+  })
 }

@@ -1,50 +1,12 @@
 // `millrace dlq`: dead letters: the events that handlers could not handle.
 
 import type { Client } from '../client/client.ts'
-import type { Search } from '../client/query.ts'
+import type { LettersFilter } from '../client/letters.ts'
 import { QUERY_ROWS_MAX } from '../limits.ts'
 import { asking, daemonOptions } from './client.ts'
 import { type Command, type Io, UsageError, type Words } from './command.ts'
 import { lettersLine } from './status.ts'
 import { formatNumber, printable, Table } from './table.ts'
-
-interface Letter {
-  id: string
-  handler: string
-  reason: string
-  attempts: number
-  diedAt: string
-  type: string
-  source: string
-  subject?: string
-  bytes: number
-}
-
-interface Page {
-  letters: Letter[]
-  cursor?: string
-  kinds?: { handler: string; reason: string; count: number }[]
-  otherKinds?: number
-  kept: number
-  total: number
-  left: number
-}
-
-interface One {
-  id: string
-  outcome: 'replayed' | 'dropped' | 'failed'
-  reason?: string
-}
-
-interface Many {
-  replayed: number
-  dropped: number
-  failed: number
-  refused: number
-  unknown: number
-  failures: { id: string; reason: string }[]
-  cursor?: string
-}
 
 type Act = 'replay' | 'drop'
 const KINDS_SHOWN = 20
@@ -94,14 +56,14 @@ async function list(words: Words, io: Io, client: Client): Promise<number> {
   const all = words.flag('all')
   const limit = words.flag('limit') ? words.count('limit', 0, 1, QUERY_ROWS_MAX) : undefined
   if (all && limit !== undefined) throw new UsageError('--all and --limit do not go together')
-  const search: Search = [...filter(words), ['limit', all ? String(QUERY_ROWS_MAX) : limit?.toString()]]
+  const query = { ...filter(words), limit: all ? QUERY_ROWS_MAX : limit }
   const table = new Table(['id', 'died', 'handler', 'attempts', 'type', 'subject', 'bytes', 'reason'])
-  let page = await client.ask<Page>('GET', '/v1/dead-letters', search)
+  let page = await client.deadLetters(query)
   const { kinds = [], otherKinds = 0 } = page
   if (words.flag('json')) {
     const { letters } = page
     while (all && page.cursor !== undefined) {
-      page = await client.ask<Page>('GET', '/v1/dead-letters', [...search, ['cursor', page.cursor]])
+      page = await client.deadLetters({ ...query, cursor: page.cursor })
       letters.push(...page.letters)
     }
     io.stdout.write(`${JSON.stringify({ ...page, letters, kinds, otherKinds })}\n`)
@@ -120,7 +82,7 @@ async function list(words: Words, io: Io, client: Client): Promise<number> {
     ])
     if (rows.length > 0) io.stdout.write(table.page(rows))
     if (!all || page.cursor === undefined) break
-    page = await client.ask<Page>('GET', '/v1/dead-letters', [...search, ['cursor', page.cursor]])
+    page = await client.deadLetters({ ...query, cursor: page.cursor })
   }
   if (kinds.length > 0) {
     const shown = kinds.slice(0, KINDS_SHOWN)
@@ -138,7 +100,7 @@ async function show(words: Words, io: Io, client: Client): Promise<number> {
   const ids = words.operands.slice(1)
   if (ids.length === 0) throw new UsageError('show: which ID? ls lists them')
   for (const id of ids) {
-    const letter = await client.ask<object>('GET', pathOf(id))
+    const letter = await client.deadLetter(id)
     const text = words.flag('json') ? JSON.stringify(letter) : printable(JSON.stringify(letter, null, 2))
     io.stdout.write(`${text}\n`)
   }
@@ -154,7 +116,7 @@ async function change(act: Act, words: Words, io: Io, client: Client): Promise<n
       `${act}: which? Give IDs, or --handler and --reason, or --all, and only one of these`,
     )
   }
-  const done = ids.length > 0 ? await changeSome(act, ids, client) : await changeAll(act, words, client)
+  const done = await client[act](ids.length > 0 ? ids : all ? 'all' : filter(words))
   const { replayed, dropped, failed, refused, failures } = done
   if (words.flag('json')) io.stdout.write(`${JSON.stringify(done)}\n`)
   else {
@@ -167,44 +129,6 @@ async function change(act: Act, words: Words, io: Io, client: Client): Promise<n
   return failed + refused > 0 ? 1 : 0
 }
 
-async function changeSome(act: Act, ids: string[], client: Client): Promise<Many> {
-  const done = nothing()
-  for (const id of ids) {
-    const [method, path] =
-      act === 'replay' ? (['POST', `${pathOf(id)}/replay`] as const) : (['DELETE', pathOf(id)] as const)
-    const { outcome, reason = '' } = await client.ask<One>(method, path)
-    done[outcome]++
-    if (outcome === 'failed') done.failures.push({ id, reason })
-  }
-  return done
-}
-
-/** Page by page; each is durable when the next one is asked for. */
-async function changeAll(act: Act, words: Words, client: Client): Promise<Many> {
-  const [method, path] =
-    act === 'replay'
-      ? (['POST', '/v1/dead-letters/replay'] as const)
-      : (['DELETE', '/v1/dead-letters'] as const)
-  const search: Search = [...filter(words), ['all', words.flag('all') ? 'true' : undefined]]
-  const done = nothing()
-  for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
-    const page = await client.ask<Many>(method, path, [...search, ['cursor', cursor]])
-    for (const name of ['replayed', 'dropped', 'failed', 'refused', 'unknown'] as const)
-      done[name] += page[name]
-    done.failures.push(...page.failures)
-    cursor = page.cursor
-  }
-  return done
-}
-
-function nothing(): Many {
-  return { replayed: 0, dropped: 0, failed: 0, refused: 0, unknown: 0, failures: [] }
-}
-
-function filter(words: Words): Search {
-  return filters.map((name): [string, string | undefined] => [name, words.text(name)])
-}
-
-function pathOf(id: string): string {
-  return `/v1/dead-letters/${encodeURIComponent(id)}`
+function filter(words: Words): LettersFilter {
+  return { handler: words.text('handler'), reason: words.text('reason') }
 }

@@ -107,7 +107,7 @@ function shared(batch: Batch): SharedArrayBuffer {
   return frames
 }
 
-function run(
+async function run(
   pool: Pool,
   frames: SharedArrayBuffer,
   from: number,
@@ -115,7 +115,17 @@ function run(
   only?: string,
 ): Promise<Done[]> {
   const runs = Float64Array.of(frames.byteLength, Date.now())
-  return pool.run({ frames, bytes: to, runs, from, ...(only === undefined ? {} : { only }) })
+  const parts: Done[] = []
+  for await (const done of pool.run({
+    frames,
+    bytes: to,
+    runs,
+    from,
+    ...(only === undefined ? {} : { only }),
+  })) {
+    parts.push(done)
+  }
+  return parts
 }
 
 function count({ handlers }: Trial, done: readonly Done[]): void {

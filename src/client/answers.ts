@@ -77,6 +77,78 @@ export interface Status {
   }
 }
 
+/** An event that a handler could not handle. Members that are empty are left out. */
+export interface DeadLetterHead {
+  id: string
+  handler: string
+  reason: string
+  /** How often it was handled in vain. */
+  attempts: number
+  /** RFC 3339. */
+  diedAt: string
+  receivedAt: string
+  correlationId?: string
+  type: string
+  source: string
+  subject?: string
+  /** Of the event. */
+  bytes: number
+}
+
+/** With its event in the JSON that the daemon takes, and the event's data besides where it is JSON or other text. */
+export interface DeadLetter extends DeadLetterHead {
+  event: Record<string, unknown>
+  json?: unknown
+  text?: string
+}
+
+export interface DeadLetterPage {
+  /** The oldest first. */
+  letters: DeadLetterHead[]
+  cursor?: string
+  /** In the first page: how many match, by handler and reason, and of the kinds that there were too many of. */
+  kinds?: { handler: string; reason: string; count: number }[]
+  otherKinds?: number
+  /** kept + replayed + dropped + left = total, of all letters. */
+  kept: number
+  total: number
+  replayed: number
+  dropped: number
+  left: number
+}
+
+export interface LetterOutcome {
+  id: string
+  outcome: 'replayed' | 'dropped' | 'failed'
+  /** Why it failed. */
+  reason?: string
+}
+
+/** How many letters came to what. `failures` has the first of those that failed or were refused. */
+export interface DeadLettersChanged {
+  replayed: number
+  dropped: number
+  failed: number
+  refused: number
+  unknown: number
+  failures: { id: string; reason: string }[]
+}
+
+/** What a handler stored: as JSON or another text where it is such, or else in Base64. */
+export interface HandlerResult {
+  key: string
+  /** RFC 3339: when the event was received that it was stored for. */
+  receivedAt: string
+  json?: unknown
+  text?: string
+  base64?: string
+}
+
+export interface HandlerResultPage {
+  results: HandlerResult[]
+  cursor?: string
+}
+
 export const orders = ['count', 'sum', 'mean', 'max', 'min'] as const
 /** `min` has the smallest first, the others the greatest. */
 export type Order = (typeof orders)[number]

@@ -9,11 +9,21 @@ import {
   PRODUCER_BYTES_MAX,
   SEND_CONCURRENCY_MAX,
 } from '../limits.ts'
-import type { Measure, Page, Row, Status } from './answers.ts'
+import type {
+  DeadLetter,
+  DeadLetterPage,
+  DeadLettersChanged,
+  HandlerResult,
+  Measure,
+  Page,
+  Row,
+  Status,
+} from './answers.ts'
 import { type Ack, ANSWER_MS_MAX, type Body, CONNECT_MS_MAX, type Door, type Stats } from './door.ts'
 import { type MillraceError, ownError } from './error.ts'
 import type { Event } from './event.ts'
 import { HttpDoor } from './http.ts'
+import { Letters, type LettersQuery, type WhichLetters } from './letters.ts'
 import { Outbox, rejected } from './outbox.ts'
 import { type Asking, type PageQuery, Queries, type RowsQuery, type Search, type TopQuery } from './query.ts'
 import { StreamDoor } from './stream.ts'
@@ -58,6 +68,7 @@ export class Client {
   readonly #door: Door
   readonly #outbox: Outbox
   readonly #queries: Queries
+  readonly #letters: Letters
   /** Why nothing is taken any more. */
   #over: MillraceError | undefined
   #closing: Promise<void> | undefined
@@ -96,6 +107,7 @@ export class Client {
     within('batch.bytes', bytes, 1, this.#door.bodyBytesMax)
     this.#outbox = new Outbox({ door: this.#door, batch: { events, bytes, delay }, concurrency })
     this.#queries = new Queries(target, this.#pool)
+    this.#letters = new Letters(this.#queries)
     if (signal !== undefined) this.#listen(signal)
   }
 
@@ -178,7 +190,40 @@ export class Client {
     return this.#queries.status(asking)
   }
 
-  /** A route that has no method of its own here, such as dead letters: the JSON that it answers. */
+  /** A page of the events that handlers could not handle, the oldest first. */
+  deadLetters(query?: LettersQuery): Promise<DeadLetterPage> {
+    return this.#letters.page(query)
+  }
+
+  /** One of them with its event. Rejects with `not-found` where there is none. */
+  deadLetter(id: string, asking?: Asking): Promise<DeadLetter> {
+    return this.#letters.one(id, asking)
+  }
+
+  /**
+   * Has their handlers try again, by ids, by a filter, or `'all'`; resolves when what came of it is on disk. What cannot
+   * be handled again stays. With ids, rejects with `not-found` at the first that there is not.
+   */
+  replay(which: WhichLetters, asking?: Asking): Promise<DeadLettersChanged> {
+    return this.#letters.change('replay', which, asking)
+  }
+
+  /** Gives them up for good; as `replay` otherwise. */
+  drop(which: WhichLetters, asking?: Asking): Promise<DeadLettersChanged> {
+    return this.#letters.change('drop', which, asking)
+  }
+
+  /** What handlers stored under keys that begin so: `for await (const { key, json } of …)`. */
+  results(prefix = '', asking?: Asking): AsyncGenerator<HandlerResult, void, void> {
+    return this.#letters.results(prefix, asking)
+  }
+
+  /** The bytes that a handler stored under this key. Rejects with `not-found` where there are none. */
+  result(key: string, asking?: Asking): Promise<Buffer> {
+    return this.#letters.result(key, asking)
+  }
+
+  /** A route that has no method of its own here: the JSON that it answers. */
   ask<T>(method: 'GET' | 'POST' | 'DELETE', path: string, search?: Search, asking?: Asking): Promise<T> {
     return this.#queries.ask(method, path, search, asking)
   }

@@ -96,14 +96,30 @@ export class Queries {
   async ask<T>(
     method: 'GET' | 'POST' | 'DELETE',
     path: string,
+    search?: Search,
+    asking?: Asking,
+  ): Promise<T> {
+    const bytes = await this.bytes(method, path, search, asking)
+    try {
+      return JSON.parse(bytes.toString()) as T
+    } catch {
+      const { origin } = this.#target
+      throw ownError('unexpected-answer', `${origin} did not answer with JSON: is it a millrace daemon?`)
+    }
+  }
+
+  /** The same, of whatever kind. */
+  async bytes(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
     search: Search = [],
     { signal }: Asking = {},
-  ): Promise<T> {
-    const { origin, prefix, headers } = this.#target
+  ): Promise<Buffer> {
+    const { prefix, headers } = this.#target
     const given = search.filter((pair): pair is [string, string] => pair[1] !== undefined)
     const query = given.length > 0 ? `?${new URLSearchParams(given)}` : ''
     let answer: Dispatcher.ResponseData
-    let text: string
+    let bytes: Buffer
     try {
       answer = await this.#pool.request({
         path: `${prefix}${path}${query}`,
@@ -112,19 +128,15 @@ export class Queries {
         headersTimeout: ANSWER_MS_MAX,
         signal,
       })
-      text = await answer.body.text()
+      bytes = Buffer.from(await answer.body.arrayBuffer())
     } catch (error) {
       if (signal?.aborted) throw ownError('aborted', undefined, signal.reason)
       throw unreachable(this.#target, error as Error)
     }
     if (answer.statusCode !== 200) {
-      throw errorOf(answer.statusCode, text, retryAfterMs(answer.headers['retry-after']))
+      throw errorOf(answer.statusCode, bytes.toString(), retryAfterMs(answer.headers['retry-after']))
     }
-    try {
-      return JSON.parse(text) as T
-    } catch {
-      throw ownError('unexpected-answer', `${origin} did not answer with JSON: is it a millrace daemon?`)
-    }
+    return bytes
   }
 }
 

@@ -26,6 +26,9 @@ export class Levels implements LogLevels {
 
   /** Undefined: as configured. */
   set(role: LoggedRole, level: Level | undefined): void {
+    if (level !== this.#set.get(role)) {
+      this.#logger.info({ of: role, to: level ?? this.#configured }, 'the level of the log changes')
+    }
     if (level === undefined) this.#set.delete(role)
     else this.#set.set(role, level)
     this.#tell(role)

@@ -32,6 +32,7 @@ export interface WorkerMetrics {
 /** What the primary knows of everyone. */
 export interface DaemonReport {
   roles: { role: RoleName | 'primary'; pid: number; ready: boolean; restarts: number }[]
+  /** The last one stands for those that are gone, where some of what they wrote is not processed. */
   listeners: ListenerReport[]
   /** The last time that the configuration was read again. */
   reload?: Receipt

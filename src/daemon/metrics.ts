@@ -15,11 +15,14 @@ import type { Logger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { Tally } from '../telemetry/tally.ts'
 import { version } from '../telemetry/version.ts'
-import { Lanes } from './lag.ts'
+import { Lanes } from './lanes.ts'
 import type { Conversation, WorkerMetrics } from './link.ts'
 import { StoreMetrics } from './store-metrics.ts'
 import type { Child, Slot } from './supervisor.ts'
 import type { PrimaryTaps } from './taps.ts'
+
+/** How long what a worker said last may be on its way, where its channel does not tell of its end. */
+const CHANNEL_MS = 100
 
 export interface CollectorParts {
   config: Config
@@ -47,7 +50,8 @@ export class Collector {
   #describe = (name: string): Metric | undefined => (catalogue as Record<string, Metric>)[name]
   readonly #tallies = new Map<Slot, Tally>()
   readonly #workers = new Map<Child, Worker>()
-  readonly #lanes = new Lanes()
+  /** What is written, by whoever lives or is gone. */
+  readonly lanes = new Lanes()
   readonly #stores: StoreMetrics
   #storesFailed = false
   #ofStores: Metrics | undefined
@@ -60,7 +64,7 @@ export class Collector {
       this.#describe = (name) => (catalogue as Record<string, Metric>)[name] ?? measured.described[name]
       return measured
     })
-    this.#stores = new StoreMetrics(config, profiled, this.#lanes)
+    this.#stores = new StoreMetrics(config, profiled, this.lanes)
   }
 
   /** A slot whose processes are counted as one. */
@@ -76,11 +80,14 @@ export class Collector {
       if (message.type === 'hello') worker.heard = true
       else if (message.type === 'metrics') this.#told(child, worker, message.metrics)
     })
-    child.onExit(() => {
-      this.#workers.delete(child)
+    const over = () => {
+      if (!this.#workers.delete(child)) return
       this.#tallies.get(slot)?.gone(child)
-      this.#lanes.gone(child)
-    })
+      this.lanes.gone(child, this.#parts.config.log.kind !== 'memory')
+    }
+    // What it says last may come behind its end, but not behind the end of its channel.
+    child.link.onClose(over)
+    child.onExit(() => void setTimeout(over, CHANNEL_MS).unref())
   }
 
   /** Never rejects, and takes little longer than METRICS_ANSWER_MS_MAX. Those who ask meanwhile get the same. */
@@ -140,7 +147,7 @@ export class Collector {
     if (!this.#workers.has(child)) return // it is over, and what it had told is counted
     worker.silent = false
     this.#tallies.get(worker.slot)?.told(child, series)
-    if (report !== undefined) this.#lanes.told(child, report)
+    if (report !== undefined) this.lanes.told(child, report)
   }
 
   /** What cannot be read now is shown as it was. */

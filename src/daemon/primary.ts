@@ -261,16 +261,20 @@ class Primary {
     const roles: DaemonReport['roles'] = [
       { role: 'primary', pid: process.pid, ready: this.#notReady() === undefined, restarts: 0 },
     ]
+    const { lanes } = this.#collector
     const answers: Promise<ListenerReport | undefined>[] = []
     for (const { role, child, children, ready, restarts } of this.#slots) {
       if (child !== undefined) roles.push({ role, pid: child.pid, ready, restarts })
       if (role === 'processor' || !ready) continue
       for (const one of children) {
         const report = this.#conversations.get(one)?.ask('report', REPORT_TIMEOUT_MS)
-        answers.push(Promise.resolve(report).catch(() => undefined)) // stalled: the others are told of
+        answers.push(Promise.resolve(report).catch(() => lanes.last(one))) // it is stalled, or has just ended
       }
     }
     const listeners = (await Promise.all(answers)).filter((report) => report !== undefined)
+    const told = new Set(listeners.flatMap((report) => report.lanes.map(({ writer }) => writer)))
+    const untold = lanes.all().filter(({ writer }) => !told.has(writer))
+    if (untold.length > 0) listeners.push({ lanes: untold, away: {}, missing: undefined })
     return { roles, listeners, ...(this.#receipt === undefined ? {} : { reload: this.#receipt }) }
   }
 

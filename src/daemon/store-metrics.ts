@@ -4,7 +4,7 @@ import { letterCounts } from '../api/status.ts'
 import type { Config } from '../config/config.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { Metrics } from '../telemetry/metrics.ts'
-import type { Lanes } from './lag.ts'
+import type { Lanes } from './lanes.ts'
 import { openedStores } from './opened-stores.ts'
 
 export class StoreMetrics {

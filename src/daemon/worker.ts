@@ -3,6 +3,7 @@
 import type { Config } from '../config/config.ts'
 import { METRICS_INTERVAL_MS } from '../limits.ts'
 import { LogMisconfigured } from '../log/log.ts'
+import { access } from '../telemetry/access.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import type { ProcessMetrics } from '../telemetry/process.ts'
@@ -93,6 +94,7 @@ export class RoleRunner {
   async #start({ role, config, http }: Extract<Message, { type: 'start' }>): Promise<void> {
     const logger = createLogger(role, this.#level ?? config.logging.level)
     this.#logger = logger
+    access.open(logger)
     this.#telling = setInterval(() => void this.#tell(), METRICS_INTERVAL_MS).unref()
     const parts: RoleParts = {
       config,

@@ -13,7 +13,7 @@ const codes: Readonly<Record<number, status>> = {
   405: status.UNIMPLEMENTED,
   409: status.ABORTED,
   413: status.RESOURCE_EXHAUSTED,
-  415: status.INVALID_ARGUMENT,
+  415: status.UNIMPLEMENTED, // as gRPC has it for a compression that is not understood
   426: status.FAILED_PRECONDITION,
   429: status.RESOURCE_EXHAUSTED,
   500: status.INTERNAL,

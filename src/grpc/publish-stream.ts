@@ -106,6 +106,7 @@ class PublishStream {
     const stream = this
     const since = turnTime()
     return {
+      correlationId: this.#call.correlationId,
       get overtaking() {
         return stream.#refusal !== undefined && stream.#refusal.sequence < sequence
       },

@@ -152,7 +152,7 @@ class Body implements Exchange, Waiting {
 
   /** The client is gone. What is already on its way to the log stays there, nobody is told. */
   abort(): void {
-    if (!this.aborted) this.route.aborted(this.since)
+    if (!this.aborted) this.route.aborted(this.since, this.correlationId)
     this.aborted = true
     if (this.#events === 0 && !this.#refused) this.#end()
     this.#refused = true

@@ -93,7 +93,7 @@ export class Streams {
       const stream = new Stream(this.#streamParts, sender)
       const key = req.getHeader('sec-websocket-key')
       this.upgraded++
-      this.#route.answered(101, since)
+      this.#route.answered(101, since, correlationId)
       res.upgrade<UserData>({ stream }, key, SUBPROTOCOL, req.getHeader('sec-websocket-extensions'), context)
     } catch (error) {
       this.#refuse(res, error as Problem, correlationId)

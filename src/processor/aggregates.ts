@@ -8,7 +8,7 @@
 import { FOLD_ROWS_KEPT_MAX } from '../limits.ts'
 import { bucketOf } from '../results/sketch.ts'
 import { lost } from '../results/sum.ts'
-import { CARRY, COUNT, MAX, MIN, type Section, type Size, STATS, SUM, WINDOW } from './delta.ts'
+import { CARRY, COUNT, MAX, MIN, type Section, type Size, STATS, SUM, sectionBytes, WINDOW } from './delta.ts'
 import { BLOCK_EVENTS, type Block } from './fields.ts'
 import { type CompiledMeasure, matches } from './measure.ts'
 import type { Seed } from './seed.ts'
@@ -348,6 +348,11 @@ export class Aggregates {
   /** How much there is to take. */
   size(): Size {
     return { rows: this.#rows, samples: this.#samples, keyBytes: this.#keyEnd[this.#rows] }
+  }
+
+  /** What that is in a delta. */
+  get bytes(): number {
+    return sectionBytes(this.size())
   }
 
   /** Puts all rows into a section of their size; the table is empty then. */

@@ -6,10 +6,11 @@ import type { Segment } from '../log/segment.ts'
 import type { WriterProgress } from '../results/progress.ts'
 import { Claims, type Ledger } from './ledger.ts'
 import type { Again } from './replays.ts'
+import type { About, Rest } from './rest.ts'
 import type { Done, Task } from './runner.ts'
 
 export class Batch {
-  readonly claims = new Claims()
+  #claims = new Claims()
   /** Where each lane, and each writer, stands when this batch is committed. */
   readonly lanes = new Map<string, number>()
   readonly writers = new Map<string, WriterProgress>()
@@ -25,9 +26,16 @@ export class Batch {
   readonly received: number[] = []
   /** Of a dead letter that is handled again. */
   again: Again | undefined
-  /** Set once the pool has folded it; nothing also where there was nothing to fold. */
+  /** What the pool has made of it and is not merged yet; nothing also where there was nothing to fold. */
   done: Done[] = []
+  /** All of it is folded. */
   folded = false
+  /** Up to where in the frames it is merged, where some of it is. */
+  mergedTo = 0
+  /** A part of it is committed, and the rest of it stored (rest.ts). */
+  inParts = false
+  /** Threads that were ended may still look at its buffers. */
+  #split = false
   #frames: Uint8Array<SharedArrayBuffer>
   #bytes = 0
   #runs: number[] = []
@@ -56,13 +64,66 @@ export class Batch {
   get empty(): boolean {
     return this.lanes.size === 0
   }
+  /** Its buffers may be used again once it is merged. */
+  get reusable(): boolean {
+    return !this.#split
+  }
+
+  /** The claims, which are counted with the next commit: each once. */
+  takeClaims(): Claims {
+    const claims = this.#claims
+    this.#claims = new Claims()
+    return claims
+  }
+
+  /** The next part of what the pool has made of it. */
+  folds(done: Done): void {
+    this.done.push(done)
+    this.folded = done.to >= this.bytes
+    // A thread that has its delta elsewhere may follow one that was ended.
+    if (done.delta !== undefined && this.room !== this.frames) this.#split = true
+  }
+
+  /** What is stored of it while it is committed in parts. */
+  about(): About {
+    const { events, bodies, duplicateEvents, duplicateBodies, redeliveredEvents, lastReceivedAt } = this
+    return {
+      lanes: [...this.lanes],
+      writers: [...this.writers],
+      runs: this.#runs,
+      bodies: this.#bodies ?? [],
+      events,
+      bodyCount: bodies,
+      duplicateEvents,
+      duplicateBodies,
+      redeliveredEvents,
+      lastReceivedAt,
+    }
+  }
+
+  /** Makes an empty batch what was left of one. */
+  resume({ about, frames, at }: Rest): void {
+    this.#copy(frames, 0)
+    this.#runs = about.runs
+    this.#bodies?.push(...about.bodies)
+    for (const [lane, next] of about.lanes) this.lanes.set(lane, next)
+    for (const [writer, progress] of about.writers) this.writers.set(writer, progress)
+    this.events = about.events
+    this.bodies = about.bodyCount
+    this.duplicateEvents = about.duplicateEvents
+    this.duplicateBodies = about.duplicateBodies
+    this.redeliveredEvents = about.redeliveredEvents
+    this.lastReceivedAt = about.lastReceivedAt
+    this.mergedTo = at
+    this.inParts = true
+  }
 
   /** Adds what is new of a segment. `now`: Unix milliseconds. */
   add(segment: Segment, lane: string, next: number, ledger: Ledger, now: number): void {
     const { events, bodies, receivedAt } = segment
     const { writer, sequence } = segment
     this.lanes.set(lane, next)
-    if (!ledger.claimSegment(writer, sequence, receivedAt, this.claims)) {
+    if (!ledger.claimSegment(writer, sequence, receivedAt, this.#claims)) {
       this.redeliveredEvents += events
       return
     }
@@ -87,7 +148,7 @@ export class Batch {
     const before = this.events
     let from = 0 // frames from here on are new, and not copied yet
     for (const body of segment.table()) {
-      if (body.producer === undefined || ledger.claimBody(body.producer, body.sequence, now, this.claims)) {
+      if (body.producer === undefined || ledger.claimBody(body.producer, body.sequence, now, this.#claims)) {
         this.events += body.events
         this.bodies++
         this.#bodies?.push({ end: this.#bytes + body.end - from, correlation: body.correlation })
@@ -141,6 +202,7 @@ export class Batch {
       bytes: this.#bytes,
       runs: Float64Array.from(this.#runs),
       room: this.room,
+      from: this.mergedTo,
       ...(this.again === undefined ? {} : { only: this.again.letter.handler }),
     }
   }
@@ -184,15 +246,11 @@ export class Buffers {
     return this.#free.pop() ?? new SharedArrayBuffer(TASK_BYTES_TARGET * 2)
   }
 
-  /**
-   * Those of a batch that is merged, but not where its delta is elsewhere: then a thread may have been ended that still
-   * looks at them.
-   */
+  /** Those of a batch that is merged. */
   giveAll(batch: Batch): void {
-    if (batch.done.some(({ delta }) => delta !== undefined) && batch.room !== batch.frames) return
+    if (!batch.reusable) return
     this.give(batch.frames)
     if (batch.room !== batch.frames) this.give(batch.room)
-    batch.done = []
   }
 
   /** Keeps those of the usual size; larger ones, made for a large body, are let go. */

@@ -69,6 +69,11 @@ export class Delta {
     }
   }
 
+  /** Without what is left of the room that it may lie in. */
+  get bytes(): number {
+    return this.sections.reduce((sum, one) => sum + sectionBytes(one), HEADER_BYTES)
+  }
+
   /** An empty one: in `room`, where that is large enough. */
   static of(events: number, seed: Seed, sizes: readonly Size[], room?: ArrayBufferLike): Delta {
     let bytes = HEADER_BYTES
@@ -85,7 +90,7 @@ export class Delta {
   }
 }
 
-function sectionBytes({ rows, samples, keyBytes }: Size): number {
+export function sectionBytes({ rows, samples, keyBytes }: Size): number {
   return SECTION_HEADER_BYTES + rows * ROW_BYTES + samples * SAMPLE_BYTES + Math.ceil(keyBytes / 8) * 8
 }
 

@@ -1,7 +1,7 @@
 // What a handler has emitted to one measure and is not folded yet: columns as those of a block of events (fields.ts), the
 // keys in bytes of their own, so that they go into the same tables as the measures of the configuration.
 
-import { EMITS_PER_EVENT_MAX, STRING_BYTES_MAX } from '../limits.ts'
+import { EMITS_PER_EVENT_MAX, EMITTED_KEY_BYTES_PER_EVENT_MAX, STRING_BYTES_MAX } from '../limits.ts'
 import { Aggregates } from './aggregates.ts'
 import type { View } from './event-view.ts'
 import { BLOCK_EVENTS, type Block } from './fields.ts'
@@ -83,13 +83,24 @@ export class Emitted implements Block {
         `measure ${this.#name}: more than ${EMITS_PER_EVENT_MAX} values are emitted for one event`,
       )
     }
+    if (this.#bytes - this.#bytesBefore > EMITTED_KEY_BYTES_PER_EVENT_MAX) {
+      throw new RangeError(
+        `measure ${this.#name}: the keys emitted for one event have more than ${EMITTED_KEY_BYTES_PER_EVENT_MAX} bytes`,
+      )
+    }
   }
 
-  /** What was added for the event at hand stays. */
-  keep(): void {
-    if (this.size >= BLOCK_EVENTS) this.fold()
+  /** What was added for the event at hand stays. Returns by how many bytes the table has grown, which is mostly none. */
+  keep(): number {
+    let grown = 0
+    if (this.size >= BLOCK_EVENTS) {
+      grown = -this.table.bytes
+      this.fold()
+      grown += this.table.bytes
+    }
     this.#sizeBefore = this.size
     this.#bytesBefore = this.#bytes
+    return grown
   }
 
   /** What was added for the event at hand was never there. */

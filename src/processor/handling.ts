@@ -4,10 +4,12 @@
 import type { HandlerPlan } from '../config/config.ts'
 import { type Emit, type EventView, type HandlerDefinition, type Outcome, ok } from '../handler.ts'
 import {
+  DEAD_LETTER_REASON_BYTES_MAX,
   DROP_REASON_CHARACTERS_MAX,
   DROP_REASONS_MAX,
+  RESULT_BYTES_PER_EVENT_MAX,
   RESULTS_PER_EVENT_MAX,
-  TASK_RESULT_BYTES_TARGET,
+  TASK_EFFECT_BYTES_TARGET,
 } from '../limits.ts'
 import { OTHER_REASONS } from '../results/handler-counts.ts'
 import { unstorable } from '../results/handler-results.ts'
@@ -55,7 +57,8 @@ export class Handling {
   #skips = NO_SKIPS
   #letters: Letter[] = []
   #results = new Map<string, Result>()
-  #resultBytes = 0
+  /** Of results and of rows that were emitted. */
+  #bytes = 0
 
   /** `conditions` of the handlers, over the columns of `fields`; `attributes` are those that these have. */
   constructor(
@@ -77,7 +80,7 @@ export class Handling {
 
   /** True when what is there is enough for one task. */
   get full(): boolean {
-    return this.#resultBytes > TASK_RESULT_BYTES_TARGET
+    return this.#bytes > TASK_EFFECT_BYTES_TARGET
   }
 
   /** Starts a task. `only`: the one handler that is to be called. */
@@ -107,7 +110,7 @@ export class Handling {
         if (this.#skips.length > 0 && this.#skipped(i)) continue
         at[AT_HANDLER] = i + 1
         const outcome = one.call(view)
-        if (outcome === undefined) one.keep()
+        if (outcome === undefined) this.#bytes += one.keep()
         else this.#settle(one, i, outcome)
         at[AT_HANDLER] = 0
         if (one.results.length > 0) this.#store(one)
@@ -135,7 +138,7 @@ export class Handling {
     }
     this.#letters = []
     this.#results = new Map()
-    this.#resultBytes = 0
+    this.#bytes = 0
     this.#view.end()
     return effects
   }
@@ -150,7 +153,7 @@ export class Handling {
   #settle(one: Running, handler: number, outcome: unknown): void {
     const { kind, reason } = outcomeOf(outcome)
     if (kind === 'ok') {
-      one.keep()
+      this.#bytes += one.keep()
       return
     }
     one.forget()
@@ -160,14 +163,15 @@ export class Handling {
 
   #bury(handler: number, reason: string): void {
     const { from, to } = this.#view
-    this.#letters.push({ handler, reason, from, to })
+    // Of the reason no more than is kept: a message may be as long as it likes, and each event may have one.
+    this.#letters.push({ handler, reason: reason.slice(0, DEAD_LETTER_REASON_BYTES_MAX), from, to })
   }
 
   #store({ results }: Running): void {
     const { from } = this.#view
     for (const [key, bytes] of results) {
       const before = this.#results.get(key)
-      this.#resultBytes += bytes.length - (before?.bytes.length ?? 0)
+      this.#bytes += bytes.length - (before?.bytes.length ?? -key.length)
       this.#results.set(key, { from, bytes })
     }
     results.length = 0
@@ -193,6 +197,7 @@ class Running {
   dropped = new Map<string, number>()
   /** Of the event at hand; left when it ended well. */
   results: [key: string, bytes: Uint8Array][] = []
+  #resultBytes = 0
 
   constructor({ plan, map }: Loaded, conditions: Condition[], view: View, seed: Seed) {
     this.plan = plan
@@ -227,6 +232,7 @@ class Running {
   call(view: EventView): unknown {
     const map = this.#map // called without `this`, which would be all of this
     this.#open = true
+    this.#resultBytes = 0
     try {
       return map(view, this.#emit)
     } catch (error) {
@@ -264,13 +270,20 @@ class Running {
     if (this.results.length === RESULTS_PER_EVENT_MAX) {
       throw new RangeError(`more than ${RESULTS_PER_EVENT_MAX} results are stored for one event`)
     }
+    this.#resultBytes += copy.length
+    if (this.#resultBytes > RESULT_BYTES_PER_EVENT_MAX) {
+      throw new RangeError(`the results of one event have more than ${RESULT_BYTES_PER_EVENT_MAX} bytes`)
+    }
     this.results.push([key, copy])
   }
 
-  keep(): void {
+  /** Returns by how many bytes its tables have grown. */
+  keep(): number {
     this.handled++
     const { emitted } = this
-    for (let i = 0; i < emitted.length; i++) emitted[i].keep()
+    let grown = 0
+    for (let i = 0; i < emitted.length; i++) grown += emitted[i].keep()
+    return grown
   }
 
   forget(): void {

@@ -40,13 +40,15 @@ export class Merged {
     return this.#measures.reduce((sum, { size }) => sum + size, 0)
   }
 
-  /** Adds a delta. The store must be as it was after the last `write`: the same owner throughout. */
-  merge(buffer: ArrayBufferLike): void {
-    const { seed, sections } = new Delta(buffer)
+  /** Adds a delta; returns its bytes. The store must be as it was after the last `write`: the same owner throughout. */
+  merge(buffer: ArrayBufferLike): number {
+    const delta = new Delta(buffer)
+    const { seed, sections } = delta
     if (seed.start !== processSeed.start || seed.multiplier !== processSeed.multiplier) {
       throw new Error('a delta of another seed: its hashes say nothing here')
     }
     for (let i = 0; i < sections.length; i++) this.#measures[i].merge(sections[i])
+    return delta.bytes
   }
 
   /** Puts the rows touched since the last call into a commit. Returns how many there were. */

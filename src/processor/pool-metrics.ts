@@ -24,17 +24,27 @@ export class PoolMetrics {
     })
   }
 
-  async run<T>(task: () => Promise<T>): Promise<T> {
+  /** Passes on what a task comes to. Between its parts, when it waits to be asked for the next one, no thread is busy. */
+  async *run<T>(parts: AsyncIterable<T>): AsyncIterable<T> {
+    const asked = parts[Symbol.asyncIterator]()
+    try {
+      for (let part = await this.#timed(asked); !part.done; part = await this.#timed(asked)) yield part.value
+    } finally {
+      await asked.return?.()
+    }
+  }
+
+  async #timed<T>(parts: AsyncIterator<T>): Promise<IteratorResult<T>> {
     const startedAt = performance.now()
     this.#count(startedAt)
     this.#out++
     try {
-      return await task()
+      const part = await parts.next()
+      if (!part.done) this.#tasks.observe((performance.now() - startedAt) / 1000)
+      return part
     } finally {
-      const now = performance.now()
-      this.#count(now)
+      this.#count(performance.now())
       this.#out--
-      this.#tasks.observe((now - startedAt) / 1000)
     }
   }
 

@@ -13,8 +13,11 @@ import { Watched } from './watched.ts'
 export interface Pool {
   /** Tasks that each partition may hand out before the first of them is back. */
   readonly tasksMax: number
-  /** `task.frames` is shared, and not to be changed until this resolves. Several where the task had to be split. */
-  run(task: Task): Promise<Done[]>
+  /**
+   * What a task came to, in several parts where it had to be split; the next part is begun when it is asked for.
+   * `task.frames` is shared, and not to be changed until the last one.
+   */
+  run(task: Task): AsyncIterable<Done>
   close(): Promise<void>
 }
 
@@ -37,7 +40,7 @@ export function openPool(options: PoolOptions): Pool {
   if (metrics === undefined) return open(options, () => {})
   const measured = new PoolMetrics(metrics, Math.max(1, threads))
   const pool = open(options, () => measured.replaced())
-  return { ...pool, run: (task) => measured.run(() => pool.run(task)) }
+  return { ...pool, run: (task) => measured.run(pool.run(task)) }
 }
 
 /** `replaced`: told of each thread that is replaced. */
@@ -68,23 +71,35 @@ function open(
   const piscina = threadsOf(threads, tasksMax * partitions)
   return {
     tasksMax,
-    run: async (task) => [await piscina.run(task)],
+    run: (task) => one(piscina.run(task)),
     close: () => piscina.close({ force: true }),
   }
 }
 
+async function* one(done: Promise<Done>): AsyncIterable<Done> {
+  yield await done
+}
+
 function openInline(measures: Measure[], plans: HandlerPlan[]): Pool {
-  const loading = loadPlanned(plans).then((handlers) => new Runner(measures, processSeed, handlers))
-  loading.catch(() => {}) // whoever runs a task is told
+  let loading: Promise<Runner> | undefined
+  const load = () => loadPlanned(plans).then((handlers) => new Runner(measures, processSeed, handlers))
   return {
     tasksMax: 1,
-    async run(task) {
-      const runner = await loading
-      const done = [runner.run(task)]
-      while (done.at(-1)!.to < task.bytes) {
-        done.push(runner.run({ ...task, from: done.at(-1)!.to, room: undefined }))
+    async *run(task) {
+      for (let from = task.from ?? 0; ; ) {
+        loading ??= load()
+        const runner = await loading
+        let done: Done
+        try {
+          done = runner.run({ ...task, from, room: from === 0 ? task.room : undefined })
+        } catch (error) {
+          loading = undefined // its tables hold a part of this task
+          throw error
+        }
+        yield done
+        from = done.to
+        if (from >= task.bytes) return
       }
-      return done
     },
     close: async () => {},
   }

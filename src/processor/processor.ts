@@ -18,6 +18,7 @@ import {
   PROGRESS_MS_MAX,
   STORE_FREE_BYTES_MIN,
   TASK_BYTES_TARGET,
+  UNCOMMITTED_EFFECT_BYTES_MAX,
   UNCOMMITTED_TASKS_MAX,
   WRITER_MS_MIN,
 } from '../limits.ts'
@@ -35,7 +36,7 @@ import {
   removeWriter,
   type WriterProgress,
 } from '../results/progress.ts'
-import type { Store } from '../results/store.ts'
+import type { Store, StoreBatch } from '../results/store.ts'
 import { LineRate, type Logger } from '../telemetry/logger.ts'
 import type { Histogram, Metrics } from '../telemetry/metrics.ts'
 import { Batch, Buffers } from './batch.ts'
@@ -45,6 +46,8 @@ import { horizonOf, Ledger } from './ledger.ts'
 import { Merged, measuresOf } from './merged.ts'
 import type { Pool } from './pool.ts'
 import { over, Replays } from './replays.ts'
+import { putRest, putRestAt, readRest, removeRest } from './rest.ts'
+import type { Done } from './runner.ts'
 
 /** A task that is handed out so long before a commit is folded by then, milliseconds. */
 const FOLD_MS = 1
@@ -102,7 +105,11 @@ export class Processor {
   /** In log order; the first is merged next. */
   readonly #folding: Batch[] = []
   #uncommitted: Batch[] = []
+  /** Of what handlers did: bytes that are merged and not in a commit yet. */
+  #effectBytes = 0
   #committing = false
+  /** While the next commit waits for its time. */
+  #commitTimer: NodeJS.Timeout | undefined
   readonly #idle = new Idle()
   #flushing = false
   /** When the next commit may start, by performance.now(). */
@@ -124,8 +131,8 @@ export class Processor {
   readonly #waiters = new Set<Waiter>()
   #awaited = false
   #failure: Error | undefined
-  /** Called whenever some stage has moved. */
-  #moved: (() => void) | undefined
+  /** Called when some stage has moved. */
+  #watching: (() => void)[] = []
   readonly #stop = new AbortController()
   readonly #commitSeconds: Histogram
   readonly #commitRows: Histogram
@@ -174,6 +181,7 @@ export class Processor {
     signal.addEventListener('abort', stop)
     if (signal.aborted) stop()
     const { reader } = this.#parts
+    this.#resume()
     for await (const { segment, lane, next } of reader.read(new Map(this.#positions), this.#stop.signal)) {
       if (this.#filling.bytes > 0 && this.#filling.bytes + segment.frameBytes > TASK_BYTES_TARGET) {
         await this.#until(() => this.#hasRoom())
@@ -189,6 +197,16 @@ export class Processor {
     await this.#until(() => this.#folding.length === 0 && this.#uncommitted.length === 0 && !this.#committing)
     await this.#until(() => !this.#flushing)
     signal.removeEventListener('abort', stop)
+  }
+
+  /** Begins with what was left of a batch that is committed in parts, as if it had just been read. */
+  #resume(): void {
+    const rest = readRest(this.#parts.store)
+    if (rest === undefined) return
+    const batch = this.#batch()
+    batch.resume(rest)
+    for (const [lane, next] of batch.lanes) this.#positions.set(lane, next)
+    this.#fold(batch)
   }
 
   /** Replays or drops dead letters. Resolves when what became of them is on disk. */
@@ -273,47 +291,66 @@ export class Processor {
       this.#merge()
       return
     }
-    this.#parts.pool
-      .run(batch.task())
-      .then((done) => {
-        batch.done = done
-        batch.folded = true
-        this.#merge()
-      })
-      .catch((error: Error) => this.#fail(error))
+    this.#run(batch).catch((error: Error) => this.#fail(error))
+  }
+
+  /** Has the pool fold a batch. Where that comes in parts, each is merged before the next one is begun. */
+  async #run(batch: Batch): Promise<void> {
+    for await (const done of this.#parts.pool.run(batch.task())) {
+      batch.folds(done)
+      this.#merge()
+      if (batch.folded) break
+      await this.#until(() => batch.done.length === 0)
+    }
   }
 
   #merge(): void {
     const folding = this.#folding
-    while (folding.length > 0 && folding[0].folded) {
-      const batch = folding.shift()!
-      const counts = batch.again === undefined || batch.again.counts(batch.done)
-      for (const { delta = batch.room, effects } of counts ? batch.done : []) {
-        this.#merged.merge(delta)
-        if (effects !== undefined) this.#handled?.merge(effects, batch)
+    while (folding.length > 0) {
+      const batch = folding[0]
+      while (batch.done.length > 0 && this.#effectBytes < UNCOMMITTED_EFFECT_BYTES_MAX) {
+        const done = batch.done.shift()!
+        if (batch.again?.counts(done) !== false) this.#mergePart(batch, done)
       }
+      if (batch.done.length > 0 || !batch.folded) break
+      folding.shift()
       this.#buffers.giveAll(batch)
       this.#uncommitted.push(batch)
     }
-    if (this.#uncommitted.length > 0) this.#commitSoon()
+    if (this.#effectBytes >= UNCOMMITTED_EFFECT_BYTES_MAX) this.#commitSoon(true)
+    else if (this.#uncommitted.length > 0) this.#commitSoon()
     this.#goOn()
+  }
+
+  #mergePart(batch: Batch, done: Done): void {
+    const { delta = batch.room, effects, to } = done
+    const bytes = this.#merged.merge(delta)
+    batch.mergedTo = to
+    if (effects === undefined) return
+    this.#handled?.merge(effects, batch)
+    this.#effectBytes += bytes + effects.results.length
   }
 
   /** Something has moved: there may be room. */
   #goOn(): void {
     this.#replays.begin()
     this.#submitSoon()
-    this.#moved?.()
+    this.#tell()
   }
 
-  #commitSoon(): void {
-    if (this.#committing) return
+  /** `now`: more is merged than may wait for its time. */
+  #commitSoon(now = false): void {
+    const waiting = this.#commitTimer !== undefined
+    if (this.#committing && !(now && waiting)) return
     this.#committing = true
-    const wait = this.#commitDueAt - performance.now()
+    clearTimeout(this.#commitTimer)
+    this.#commitTimer = undefined
+    const wait = now ? 0 : this.#commitDueAt - performance.now()
     const commit = () => {
+      this.#commitTimer = undefined
       this.#commit().catch((error: Error) => this.#fail(error))
     }
-    if (wait > 0) setTimeout(commit, wait)
+    if (wait > 0) this.#commitTimer = setTimeout(commit, wait)
     else commit()
   }
 
@@ -324,11 +361,18 @@ export class Processor {
     const startedAt = performance.now()
     const batches = this.#uncommitted
     this.#uncommitted = []
+    this.#effectBytes = 0
+    const [first] = this.#folding
+    const partly = first !== undefined && first.mergedTo > 0 ? first : undefined
     const finished = reader.finished()
     const moved = this.#advance(batches)
     const waiters = [...this.#waiters]
     this.#awaited = false
-    for (const lane of finished) this.#positions.delete(lane)
+    for (const lane of finished) {
+      this.#positions.delete(lane)
+      partly?.lanes.delete(lane) // of a batch that was begun by an earlier process
+      partly?.writers.delete(lane)
+    }
     const gone = [...finished, ...this.#forget()]
     for (const writer of gone) {
       this.#ledger.forgetWriter(writer)
@@ -342,9 +386,11 @@ export class Processor {
       this.#commitDueAt = startedAt + commitInterval(rows, this.#idle.share(startedAt))
       this.#handled?.write(write)
       this.#ledger.count(
-        batches.map((batch) => batch.claims),
+        [...batches, ...(partly === undefined ? [] : [partly])].map((batch) => batch.takeClaims()),
         write,
       )
+      if (batches.some(({ inParts }) => inParts)) removeRest(write)
+      if (partly !== undefined) putPart(partly, write)
       for (const lane of moved.lanes) putLane(write, lane, this.#positions.get(lane)!)
       for (const writer of moved.writers) putWriter(write, writer, this.#writers.get(writer)!)
       for (const lane of finished) removeLane(write, lane)
@@ -364,7 +410,8 @@ export class Processor {
     void this.#flush()
     if (waiters.length > 0) void this.#release(waiters)
     if (this.#uncommitted.length > 0 || this.#awaited) this.#commitSoon()
-    this.#goOn()
+    if (this.#folding.length > 0) this.#merge()
+    else this.#goOn()
   }
 
   /** Moves positions and counters to where they stand after these batches. Returns what has moved. */
@@ -425,7 +472,7 @@ export class Processor {
       this.#fail(error as Error)
     }
     this.#flushing = false
-    this.#moved?.()
+    this.#tell()
   }
 
   /** These waited for the commit that was called last. */
@@ -514,16 +561,26 @@ export class Processor {
     this.#replays.fail()
     for (const { reject } of this.#waiters) reject(error)
     this.#waiters.clear()
-    this.#moved?.()
+    this.#tell()
   }
 
   async #until(condition: () => boolean): Promise<void> {
     while (!condition()) {
       if (this.#failure !== undefined) throw this.#failure
-      await new Promise<void>((resolve) => {
-        this.#moved = resolve
-      })
+      await new Promise<void>((resolve) => this.#watching.push(resolve))
     }
     if (this.#failure !== undefined) throw this.#failure
   }
+
+  #tell(): void {
+    if (this.#watching.length === 0) return
+    for (const watching of this.#watching.splice(0)) watching()
+  }
+}
+
+/** How far a batch is merged that is not yet, and once the rest of it. */
+function putPart(batch: Batch, write: StoreBatch): void {
+  if (!batch.inParts) putRest(write, batch.about(), new Uint8Array(batch.frames, 0, batch.bytes))
+  putRestAt(write, batch.mergedTo)
+  batch.inParts = true
 }

@@ -10,8 +10,8 @@ import type { Done } from './runner.ts'
 /** A letter on its way through the pool. */
 export interface Again {
   letter: Letter
-  /** Called when its turn to be merged has come: whether its effects count. */
-  counts(done: readonly Done[]): boolean
+  /** Called when its turn to be merged has come: whether its effects count. One event comes in one part. */
+  counts(done: Done): boolean
 }
 
 export interface ReplayParts {
@@ -97,9 +97,9 @@ export class Replays {
     return outcome
   }
 
-  #counts(letter: Letter, done: readonly Done[], asked: Asked): boolean {
+  #counts(letter: Letter, { effects }: Done, asked: Asked): boolean {
     const { id, settle } = asked
-    const [died] = done.flatMap(({ effects }) => effects?.letters ?? [])
+    const [died] = effects?.letters ?? []
     const { letters } = this.#parts
     this.#inPool.delete(asked)
     if (died !== undefined && letters.has(id)) {
@@ -107,7 +107,7 @@ export class Replays {
       settle({ id, outcome: 'failed', reason: died.reason })
       return false
     }
-    if (!done.some(({ effects }) => effects !== undefined && wasCalled(effects))) {
+    if (effects === undefined || !wasCalled(effects)) {
       const reason = `handler ${letter.handler} does not match this event any more: it stays, drop it or match it`
       settle({ id, outcome: 'refused', code: 'no-handler', reason })
       return false

@@ -8,7 +8,7 @@
 //   the same after the last call, in what was left for later  ->  the task is halved until one event is left
 //   what is left of the task is done in a fresh thread each time: a leak of many events dies of no event alone
 //
-// Tasks that have to be done again wait for each other: there is one such thread at a time.
+// Tasks that have to be done again take turns: there is one such thread at a time.
 
 import type { Piscina } from 'piscina'
 import type { HandlerPlan } from '../config/config.ts'
@@ -83,22 +83,22 @@ export class Watched {
     })
   }
 
-  async run(task: Task): Promise<Done[]> {
-    const done: Done[] = []
+  async *run(task: Task): AsyncIterable<Done> {
+    let from = task.from ?? 0
+    let room = task.room
     try {
       do {
-        const from = done.at(-1)?.to ?? task.from
-        const room = done.length === 0 ? task.room : undefined
-        done.push(await this.#once(this.#parts.pool, { ...task, from, room } as Task))
-      } while (done.at(-1)!.to < task.bytes)
-      return done
+        const done = await this.#once(this.#parts.pool, { ...task, from, room })
+        room = undefined
+        from = done.to
+        yield done
+      } while (from < task.bytes)
+      return
     } catch (error) {
       if (!(error instanceof Ended)) throw error
       this.#tell(error)
-      const again = this.#again.then(() => this.#doAgain(task))
-      this.#again = again.catch(() => {})
-      return again
     }
+    yield* this.#doAgain({ ...task, from })
   }
 
   async close(): Promise<void> {
@@ -108,16 +108,15 @@ export class Watched {
   }
 
   /** All of a task, in pieces where it has to be. */
-  async #doAgain(task: Task): Promise<Done[]> {
+  async *#doAgain(task: Task): AsyncIterable<Done> {
     const frames = new Uint8Array(task.frames)
-    const done: Done[] = []
     const skips: Skip[] = [...(task.skips ?? [])]
     const pieces = [{ from: task.from ?? 0, to: task.bytes }]
     while (pieces.length > 0) {
       const piece = pieces.pop()!
       const tried = await this.#inFreshThread({ ...task, skips }, piece)
       if (!(tried instanceof Ended)) {
-        done.push(tried)
+        yield tried
         if (tried.to < piece.to) pieces.push({ from: tried.to, to: piece.to })
         continue
       }
@@ -133,7 +132,6 @@ export class Watched {
       const middle = events[innocent ? tried.event : Math.ceil(events.length / 2)].at
       pieces.push({ from: middle, to: piece.to }, { from: piece.from, to: middle })
     }
-    return done
   }
 
   /**
@@ -167,7 +165,14 @@ export class Watched {
     return guilty.map(({ skip }) => skip)
   }
 
-  async #inFreshThread(task: Task, { from, to }: { from: number; to: number }): Promise<Done | Ended> {
+  /** One at a time; not for as long as a task is done again, whose parts may wait for a task that waits here. */
+  #inFreshThread(task: Task, place: { from: number; to: number }): Promise<Done | Ended> {
+    const tried = this.#again.then(() => this.#tryInFreshThread(task, place))
+    this.#again = tried.catch(() => {})
+    return tried
+  }
+
+  async #tryInFreshThread(task: Task, { from, to }: { from: number; to: number }): Promise<Done | Ended> {
     const pool = this.#parts.fresh()
     pool.on('error', () => {})
     try {

@@ -53,7 +53,7 @@ export function drawFlame(stacks: Stacks, title: string): string {
   }
   draw(all, 0, MARGIN, 'thread', all)
   const height = HEAD + (deepest + 1) * ROW + MARGIN
-  const what = `${title}: ${headline(stacks)}`
+  const what = `${title}: ${headline(stacks)}, from ${stacks.at} on`
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="${escaped(what)}">`,
     `<style>${style()}</style>`,

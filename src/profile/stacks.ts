@@ -21,6 +21,8 @@ export interface Stacks {
   /** What is measured, as pprof calls it: `time`, `inuse_space`, `alloc_space`. */
   type: string
   seconds: number
+  /** When it began: `2026-01-31T12:00:00Z`. */
+  at: string
   comments: string[]
   /** Everything; its children are the processes, theirs the threads. */
   all: Frame
@@ -56,6 +58,7 @@ export function stacksOf(bytes: Uint8Array): Stacks {
     unit: text(unit) === 'bytes' ? 'bytes' : 'nanoseconds',
     type: text(type),
     seconds: Number(profile.durationNanos) / 1e9,
+    at: new Date(Number(BigInt(profile.timeNanos) / 1_000_000n)).toISOString().replace(/\.\d+Z$/, 'Z'),
     comments: profile.comment.map(text),
     all,
   }

@@ -1,6 +1,7 @@
 // What is counted where clients come in: requests by route and answer, and what is published through each door.
 
 import type { ProblemCode } from '../errors.ts'
+import { access } from './access.ts'
 import { newTurnTime, turnTime } from './clock.ts'
 import type { Counter, Histogram, Metrics } from './metrics.ts'
 
@@ -31,7 +32,8 @@ export class Route {
   }
 
   /** `since`: when its headers came, by turnTime(). */
-  answered(status: number, since: number): void {
+  answered(status: number, since: number, correlationId: string): void {
+    if (access.enabled) this.#tell(status, since, correlationId)
     let answers = this.#answers.get(status)
     if (answers === undefined) {
       answers = this.#open(String(status))
@@ -41,9 +43,14 @@ export class Route {
   }
 
   /** The client left before there was an answer. */
-  aborted(since: number): void {
+  aborted(since: number, correlationId: string): void {
+    if (access.enabled) this.#tell('aborted', since, correlationId)
     this.#aborted ??= this.#open('aborted')
     this.#aborted.observe((turnTime() - since) / 1000)
+  }
+
+  #tell(status: number | 'aborted', since: number, correlationId: string): void {
+    access.tell({ correlationId, route: this.#route, status, ms: newTurnTime() - since })
   }
 
   #open(code: string): Histogram {
@@ -91,7 +98,9 @@ export class Method {
   }
 
   /** `code`: the name of a gRPC status. `since`: when its metadata came, by turnTime(). */
-  ended(code: string, since: number): void {
+  ended(code: string, since: number, correlationId: string): void {
+    const ms = newTurnTime() - since
+    if (access.enabled) access.tell({ correlationId, route: this.#method, status: code, ms })
     let ends = this.#ends.get(code)
     if (ends === undefined) {
       const labels = { method: this.#method, code }
@@ -100,6 +109,6 @@ export class Method {
       ends = histogram
       this.#ends.set(code, ends)
     }
-    ends.observe((newTurnTime() - since) / 1000)
+    ends.observe(ms / 1000)
   }
 }

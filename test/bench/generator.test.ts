@@ -12,9 +12,10 @@ const accepted = (body: string) =>
 async function load(
   t: TestContext,
   answer: (socket: Socket, n: number) => void,
-): Promise<{ outcome: Outcome; requests: number }> {
+): Promise<{ outcome: Outcome; requests: number; all: number }> {
   const request = Buffer.from('body')
   let requests = 0
+  let all = 0
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     let n = 0
@@ -23,6 +24,7 @@ async function load(
     socket.on('data', (data) => {
       assert.ok(data.toString().endsWith('\r\n\r\nbody'))
       requests++
+      all++
       answer(socket, n++)
     })
   })
@@ -43,7 +45,7 @@ async function load(
       requests = 0
     },
   })
-  return { outcome, requests }
+  return { outcome, requests, all }
 }
 
 test('an answer counts once, however it is cut, and whatever length it has', async (t) => {
@@ -75,6 +77,16 @@ test('other answers than 202 are told by their status, and are not throughput', 
   })
   assert.deepEqual([...outcome.others.keys()], ['429'])
   assert.ok(Math.abs(outcome.others.get('429')! - outcome.requests) <= 3)
+})
+
+test('a connection that an answer ends is made anew, and nothing is lost by it', async (t) => {
+  const { outcome, all } = await load(t, (socket, n) => {
+    if (n % 5 < 4) socket.write(accepted(''))
+    else socket.end(accepted('').replace('Content-Length', 'Connection: close\r\nContent-Length'))
+  })
+  assert.ok(outcome.reconnects > 3, `${outcome.reconnects}`)
+  assert.ok(all - outcome.accepted >= 0 && all - outcome.accepted <= 3, 'but for those in flight at the end')
+  assert.equal(outcome.others.size, 0)
 })
 
 test('a connection that is closed ends the load with an error', async (t) => {

@@ -53,7 +53,7 @@ test('commands that there are not are refused, with the nearest one', async () =
     stderr,
     'millrace: there is no command stats; did you mean status?\nmillrace --help lists them\n',
   )
-  for (const name of ['dlq', 'replay', 'fsck', 'torture', 'profile', 'reconcile']) {
+  for (const name of ['dlq', 'replay', 'fsck', 'torture', 'reconcile']) {
     assert.equal((await run([name])).code, 2, name)
   }
 })

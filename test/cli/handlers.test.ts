@@ -25,7 +25,7 @@ test('a module that cannot be run ends check and start with exit code 2, its pat
     ['throw new Error("no database")', 'does not load: Error: no database'],
     ['import "./nowhere.mjs"', 'does not load: Error: Cannot find module'],
     ['process.exit(7)', 'ended its thread with exit code 7 when loaded'],
-    ['for (;;);', 'does not load: it has not ended after 5s'],
+    ['for (;;);', 'does not load: it has not ended after 15s'],
     ['await new Promise(() => {})', 'ended its thread with exit code 13 when loaded'],
     [
       'const all = []; for (;;) all.push(new Array(1e5).fill(0))',

@@ -8,7 +8,8 @@ import { connect } from 'node:http2'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { type Metadata, status } from '@grpc/grpc-js'
-import { millrace } from '#service'
+import { Pool } from 'undici'
+import { grpc, millrace } from '#service'
 import { fetchGrpcurl } from '../../scripts/grpcurl.ts'
 import { atEnd, Daemon, type DaemonOptions, frame } from './daemon.ts'
 import { type AckStream, endOf, GrpcClient, problemOf, StreamingClient } from './grpc-client.ts'
@@ -160,6 +161,85 @@ test('what is refused has its code and leaves nothing behind, and others go on',
   while (now.processed.events < 4 || now.lag.events > 0) now = await counted()
   assert.deepEqual([now.accepted.events, now.processed.events], [4, 4], 'nothing of what was refused')
   assert.ok(now.roles.every(({ restarts }) => restarts === 0))
+})
+
+test('no call can make the gateway hold more than was foreseen for it', async (t) => {
+  const { daemon, client } = await setUp(t)
+  const gzip = new GrpcClient(daemon.grpc, { 'grpc.default_compression_algorithm': 2 })
+  atEnd(t, () => gzip.close())
+  // 3 MiB that are 3 KiB on their way: a piece of what comes in may hold many of them.
+  const inflating = frame({ data: Buffer.alloc(3 * 2 ** 20) })
+  await assert.rejects(gzip.publish(inflating), refused(status.UNIMPLEMENTED, 'unsupported-media-type'))
+  const { code, metadata, sequence } = await streamed(gzip.stream(), [inflating, inflating])
+  assert.equal(code, status.UNIMPLEMENTED)
+  assert.equal(problemOf({ metadata }), 'unsupported-media-type')
+  assert.ok(Number.isNaN(sequence), 'not even the first ack')
+  await client.publish(inflating) // as it is
+
+  const service = (bytes: number) =>
+    grpc.health.v1.HealthCheckRequest.encode({ service: 'x'.repeat(bytes) }).finish()
+  const check = (bytes: number) => client.call('/grpc.health.v1.Health/Check', service(bytes))
+  await assert.rejects(check(60_000), { code: status.NOT_FOUND })
+  await assert.rejects(check(70_000), { code: status.RESOURCE_EXHAUSTED })
+  const rows = millrace.v1.RowsRequest.encode({ measure: 'x'.repeat(70_000) }).finish()
+  await assert.rejects(client.call('/millrace.v1.Query/Rows', rows), { code: status.RESOURCE_EXHAUSTED })
+  assert.equal((await daemon.processed(1)).processed.events, 1)
+})
+
+test('what a stream sends is shown by the tap with the id that its client was told', async (t) => {
+  const { client } = await setUp(t)
+  const tap = client.tap(millrace.v1.TapRequest.encode({ rate: 1000 }).finish())
+  const seen: string[] = []
+  tap.on('data', ({ events }: millrace.v1.TapResponse) => {
+    for (const text of events) seen.push(JSON.parse(text).millracecorrelation)
+  })
+  await new Promise((resolve) => tap.once('metadata', resolve))
+  const given = await streamed(client.stream({ 'x-correlation-id': 'given' }), [frame(event)])
+  const made = await streamed(client.stream(), [frame(event), frame(event)])
+  while (seen.length < 3) await new Promise((resolve) => tap.once('data', resolve))
+  const told = [given, made, made].map(({ metadata }) => String(metadata.get('millrace-correlation-id')[0]))
+  assert.equal(told[0], 'given')
+  assert.deepEqual(seen, told)
+  const refusal = await streamed(client.stream({ 'x-correlation-id': 'refused' }), [Buffer.from([255])])
+  assert.equal(refusal.metadata.get('millrace-correlation-id')[0], 'refused')
+  assert.match(String(refusal.metadata.get('grpc-status-details-bin')[0]), /correlationId.*refused/s)
+  tap.on('error', () => {})
+  tap.cancel()
+})
+
+test('what a key may send is shared by the listeners, and holds at the gateway once more', async (t) => {
+  const perSecond = 2000
+  const keys = ['one', 'many'].map((name) => {
+    return { name, sha256: sha256(name), scopes: ['publish'], eventsPerSecond: perSecond }
+  })
+  const { daemon, client } = await setUp(t, { auth: { keys } })
+  const body = frame(...Array.from({ length: 100 }, () => event))
+  /** Events that are taken of twice as many as a second allows, and what may have been earned meanwhile. */
+  const taken = async (send: () => Promise<boolean>) => {
+    const started = performance.now()
+    let events = 0
+    for (let n = 0; n < (2 * perSecond) / 100; n++) if (await send()) events += 100
+    return { events, earned: ((performance.now() - started) / 1000) * perSecond + 100 }
+  }
+  const kept = new Pool(daemon.http, { connections: 1 })
+  atEnd(t, () => kept.destroy())
+  const post = async (authorization: string, reset: boolean) => {
+    const headers = { authorization, 'content-type': 'application/x-protobuf' }
+    const answer = await kept.request({ path: '/v1/events', method: 'POST', headers, body, reset })
+    await answer.body.dump()
+    return answer.statusCode === 202
+  }
+  const one = await taken(() => post('Bearer one', false))
+  assert.ok(one.events >= perSecond / 2 && one.events <= perSecond / 2 + one.earned, JSON.stringify(one))
+  const many = await taken(() => post('Bearer many', true)) // a connection each
+  assert.ok(many.events > perSecond / 2 && many.events <= perSecond + many.earned, JSON.stringify(many))
+  const more = await taken(() =>
+    client.publish(body, { authorization: 'Bearer many' }).then(
+      () => true,
+      () => false,
+    ),
+  )
+  assert.ok(more.events >= perSecond && more.events <= perSecond + more.earned, JSON.stringify(more))
 })
 
 test('a deadline that passes is told, and the frame sent again counts once', async (t) => {

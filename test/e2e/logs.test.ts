@@ -75,10 +75,9 @@ test('nothing that a client sends in an event is in any line of the log, at leve
     await until(async () => {
       const correlationId = `c-${what}-${attempt++}`
       if ((await send(correlationId)).includes(MARK)) quoted++
-      line = daemon.lines.find((one) => one.correlationId === correlationId)
+      line = daemon.lines.find((one) => one.correlationId === correlationId && one.msg === 'request refused')
       return line !== undefined
     }, `a line about ${what}`)
-    assert.equal(line?.msg, 'request refused')
     return line!
   }
   const posted = (type: string, body: string | Buffer, headers: Record<string, string> = {}) => {
@@ -208,6 +207,48 @@ test('the level changes in all processes without a restart, until a reload', asy
   await told(await refusal())
   assert.ok(!daemon.lines.slice(after).some(({ level }) => Number(level) < 30))
   assert.equal((await childrenOf(daemon.pid)).length, 2)
+})
+
+test('at debug each request is a line with its correlation id, some a second; at info there is none', async (t) => {
+  const daemon = await Daemon.start(t, {
+    config: { cluster: { listeners: 1 }, grpc: { listen: '127.0.0.1:0' } },
+  })
+  const grpc = new GrpcClient(daemon.grpc)
+  atEnd(t, () => grpc.close())
+  const answered = (id: string) => daemon.lines.find(({ correlationId }) => correlationId === id)
+  assert.equal((await daemon.post(frame({}), { 'x-correlation-id': 'quiet' })).status, 202)
+  await fetch(`${daemon.admin}/log-level?level=debug`, { method: 'PUT' })
+  const asked: Record<string, (id: string) => Promise<unknown>> = {
+    '/v1/events 202': (id) => daemon.post(frame({}), { 'x-correlation-id': id }),
+    '/v1/measures/{name} 404': (id) =>
+      fetch(`${daemon.http}/v1/measures/none`, { headers: { 'x-correlation-id': id } }),
+    'millrace.v1.Ingest/Publish OK': (id) => grpc.publish(frame({}), { 'x-correlation-id': id }),
+  }
+  for (const [what, ask] of Object.entries(asked)) {
+    let number = 0
+    let line: Line | undefined
+    await until(async () => {
+      const id = `${what.replaceAll(/\W/g, '-')}-${number++}`
+      await ask(id)
+      line = daemon.lines.find(({ correlationId, msg }) => correlationId === id && msg === 'request answered')
+      return line !== undefined
+    }, `a line about ${what}`)
+    assert.equal(`${line!.route} ${line!.status}`, what)
+    assert.equal(line!.level, 20)
+    assert.ok(Number(line!.ms) > 0)
+  }
+  const from = daemon.lines.length
+  const many = Array.from({ length: 200 }, () => daemon.post(frame({})))
+  const startedAt = performance.now()
+  await Promise.all(many)
+  const seconds = Math.ceil((performance.now() - startedAt) / 1000) + 1
+  const isAnswer = ({ msg }: Line) => msg === 'request answered'
+  assert.ok(daemon.lines.slice(from).filter(isAnswer).length <= 10 * seconds, 'so many a second')
+  await until(async () => {
+    await daemon.post(frame({}))
+    return daemon.lines.some((line) => isAnswer(line) && Number(line.withheld) > 0)
+  }, 'a line that says how many were left out')
+  assert.equal(answered('quiet'), undefined)
 })
 
 test('millrace log-level shows and changes it', async (t) => {

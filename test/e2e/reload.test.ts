@@ -4,11 +4,24 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
+import { Pool } from 'undici'
 import { stringify } from 'yaml'
 import { Client } from './client.ts'
-import { childrenOf, Daemon, type DaemonOptions, frame, killQuietly, temporaryFolder } from './daemon.ts'
+import {
+  atEnd,
+  childrenOf,
+  Daemon,
+  type DaemonOptions,
+  frame,
+  killQuietly,
+  type Status,
+  temporaryFolder,
+} from './daemon.ts'
+import { logOf, startBrokers } from './kinds.ts'
 import { Load } from './load.ts'
 import { StreamClient } from './stream-client.ts'
 
@@ -75,6 +88,76 @@ test('a rolling restart under load: no request fails, every worker is another on
   assert.equal(status.processed.events, load.acked)
   assert.equal(status.accepted.events, load.acked)
 })
+
+test('what replaced and killed listeners have written stays accepted, and waits, until it is processed', async (t) => {
+  const { daemon, reload } = await start(t, {}, { grpc: { listen: '127.0.0.1:0' } })
+  const { roles } = await daemon.status()
+  const pidOf = (role: string) => roles.find((one) => one.role === role)!.pid
+  process.kill(pidOf('processor'), 'SIGSTOP')
+  atEnd(t, () => killQuietly(pidOf('processor')))
+  const body = frame(...Array.from({ length: 100 }, () => ({ subject: 's', value: 1 })))
+  const sent = 50
+  for (let n = 0; n < sent; n++) assert.equal((await daemon.post(body)).status, 202)
+  const standing = ({ accepted, lag }: Status) => {
+    assert.deepEqual([accepted.events, accepted.frames, lag.events], [sent * 100, sent, sent * 100])
+    return true
+  }
+  await daemon.until(({ accepted }) => accepted.events === sent * 100)
+  const reloading = reload()
+  const former = roles.filter(({ role }) => role === 'listener' || role === 'gateway').map(({ pid }) => pid)
+  let live = former
+  while (live.length > 0) {
+    standing(await daemon.status())
+    const children = await childrenOf(daemon.pid)
+    live = former.filter((pid) => children.includes(pid))
+  }
+  standing(await daemon.status())
+  const now = (await daemon.status()).roles.filter(({ role }) => role === 'listener')
+  for (const { pid } of now) killQuietly(pid)
+  await daemon.until((status) => now.every(({ pid }) => !status.roles.some((one) => one.pid === pid)))
+  await daemon.until(standing)
+  process.kill(pidOf('processor'), 'SIGCONT')
+  await reloading
+  const { accepted, lag, processed } = await daemon.processed(sent * 100)
+  assert.deepEqual([accepted.events, lag.events, processed.events], [sent * 100, 0, sent * 100])
+})
+
+test('a listener that leaves gets no new connections: they are led to its successor', async (t) => {
+  const { daemon, reload } = await start(t, {}, { cluster: { listeners: 1 } })
+  const atOnce = 4
+  let reloading = true
+  /** Of new connections, each for one request: those that a leaving listener has answered, and the others. */
+  const answers = { leaving: 0, staying: 0 }
+  const ask = async () => {
+    while (reloading) {
+      const head = await answerOnNewConnection(daemon.http)
+      answers[/^connection: close/im.test(head) ? 'leaving' : 'staying']++
+    }
+  }
+  const asking = Array.from({ length: atOnce }, ask)
+  const { outcome } = await reload()
+  reloading = false
+  await Promise.all(asking)
+  assert.equal(outcome, 'applied')
+  assert.ok(answers.staying > 100, `${answers.staying} answers`)
+  assert.ok(
+    answers.leaving <= atOnce,
+    `${answers.leaving}: more than were on their way when it began to leave`,
+  )
+})
+
+/** The head of the answer to a request on a connection of its own. Rejects when that is reset. */
+function answerOnNewConnection(http: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(new URL(http).port), '127.0.0.1')
+    socket.write('GET /v1/measures HTTP/1.1\r\nhost: millrace\r\n\r\n')
+    socket.on('error', reject).once('data', (data) => {
+      resolve(data.toString())
+      socket.destroy()
+    })
+    socket.on('close', () => reject(new Error('closed without an answer')))
+  })
+}
 
 /** The answers of /readyz that come until it is stopped, each once. */
 function watchReadiness(daemon: Daemon) {
@@ -265,4 +348,98 @@ test('one listener and the memory log: bodies and streams go on through a reload
   for (const { errors } of streams) assert.deepEqual([...errors], ['draining'])
   const events = streams.reduce((sum, stream) => sum + stream.ackedEvents, load.acked)
   assert.equal((await daemon.processed(events)).processed.events, events)
+})
+
+/** Bodies one after another on several connections, through a reload: none fails, and all are counted. */
+async function throughReload(daemon: Daemon, connect: { rejectUnauthorized?: boolean } = {}): Promise<void> {
+  const pool = new Pool(daemon.http, { connections: 16, connect })
+  const failures: string[] = []
+  let acked = 0
+  let stopped = false
+  const body = frame({ subject: 'load', value: 1 })
+  const headers = { 'content-type': 'application/x-protobuf' }
+  const post = async () => {
+    while (!stopped && failures.length < 10) {
+      try {
+        const answer = await pool.request({ path: '/v1/events', method: 'POST', headers, body })
+        if (answer.statusCode === 202) acked++
+        else failures.push(String(answer.statusCode))
+        await answer.body.dump()
+      } catch (error) {
+        failures.push((error as Error).message)
+      }
+    }
+  }
+  const posting = Array.from({ length: 16 }, post)
+  try {
+    await daemon.until(() => acked > 200)
+    const before = await pidsOf(daemon)
+    assert.equal((await reloaded(daemon)).msg, 'reloaded')
+    const now = acked
+    await daemon.until(() => acked > now + 200)
+    const kept = (await pidsOf(daemon)).filter((one) => before.includes(one))
+    assert.deepEqual(
+      kept.map((one) => one.split(' ')[0]),
+      ['primary'],
+    )
+  } finally {
+    stopped = true
+    await Promise.all(posting)
+    await pool.close()
+  }
+  assert.deepEqual(failures, [])
+  assert.equal((await daemon.processed(acked)).processed.events, acked)
+}
+
+test('over TLS no request fails in a reload, and the certificate is read anew', async (t) => {
+  const folder = await temporaryFolder(t)
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  const certify = () => {
+    const words = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ed25519',
+      '-nodes',
+      '-keyout',
+      key,
+      '-out',
+      cert,
+      '-subj',
+      '/CN=localhost',
+    ]
+    execFileSync('openssl', words, { stdio: 'ignore' })
+  }
+  certify()
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0' // of this test's own questions
+  atEnd(t, () => delete process.env.NODE_TLS_REJECT_UNAUTHORIZED)
+  const { daemon } = await start(t, {}, { http: { tls: { key, cert } } })
+  const shown = () =>
+    new Promise<string>((resolve, reject) => {
+      const { hostname: host, port } = new URL(daemon.http)
+      const socket = connectTls({ host, port: Number(port), rejectUnauthorized: false }, () => {
+        resolve(socket.getPeerCertificate().fingerprint256)
+        socket.destroy()
+      }).on('error', reject)
+    })
+  const before = await shown()
+  certify()
+  await throughReload(daemon, { rejectUnauthorized: false })
+  assert.notEqual(await shown(), before)
+})
+
+test('on IPv6 alone no request fails in a reload', async (t) => {
+  const { daemon } = await start(t, {}, { http: { listen: '[::1]:0' } })
+  assert.match(daemon.http, /^http:\/\/\[::1\]:/)
+  await throughReload(daemon)
+  assert.ok(
+    !daemon.lines.some(({ msg }) => /may be reset/.test(String(msg))),
+    'connections are led there too',
+  )
+})
+
+test('with a broker no request fails in a reload', async (t) => {
+  const brokers = await startBrokers(t, 'jetstream')
+  const { daemon } = await start(t, {}, { log: logOf('jetstream', brokers) })
+  await throughReload(daemon)
 })

@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { EventSource } from 'undici'
 import { TAPS_MAX } from '../../src/limits.ts'
 import { Client } from './client.ts'
+import { until } from './counted.ts'
 import { atEnd, Daemon, entry, frame, killQuietly } from './daemon.ts'
 import { StreamClient } from './stream-client.ts'
 import { TapClient } from './tap-client.ts'
@@ -236,6 +237,31 @@ test('an EventSource reads a tap, and a drain ends it', async (t) => {
   await Promise.all([tap.untilEnded(), ended])
   assert.equal(tap.ended, 'by the server')
   assert.equal(source.readyState, EventSource.CONNECTING, 'which is no failure: it comes again')
+})
+
+test('EventSources come again after a reload, whichever listener they were at', async (t) => {
+  const daemon = await Daemon.start(t)
+  const sources = Array.from({ length: 6 }, () => {
+    const source = new EventSource(`${daemon.http}/v1/events/tail?subject=after`)
+    atEnd(t, () => source.close())
+    const seen: string[] = []
+    source.onmessage = ({ data }) => void seen.push(JSON.parse(data).id)
+    return { source, seen }
+  })
+  await until(() => sources.every(({ source }) => source.readyState === EventSource.OPEN), 'all to be open')
+  const former = (await daemon.status()).roles.map(({ pid }) => pid)
+  const from = daemon.lines.length
+  daemon.signal('SIGHUP')
+  await daemon.line(({ msg }) => msg === 'reloaded', from)
+  const now = (await daemon.status()).roles.filter(({ role }) => role === 'listener')
+  assert.ok(now.every(({ pid }) => !former.includes(pid)))
+  let id = 0
+  await until(async () => {
+    for (const { source } of sources)
+      assert.notEqual(source.readyState, EventSource.CLOSED, 'it has given up')
+    await post(daemon, frame({ id: String(id++), subject: 'after' }))
+    return sources.every(({ seen }) => seen.length > 0)
+  }, 'an event at each of them')
 })
 
 test('bad requests, too many taps, and keys without the scope are refused', async (t) => {

@@ -45,7 +45,7 @@ class Terminal {
   /** The lines of the newest whole screen, as they look. */
   get screen(): string[] {
     const drawn = this.said.split('\u001b[H').at(this.said.endsWith('\u001b[J') ? -1 : -2) ?? ''
-    return stripVTControlCharacters(drawn).split('\r\n')
+    return stripVTControlCharacters(drawn).split(/\r+\n/)
   }
 
   line(name: string): string {

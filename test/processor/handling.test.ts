@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
 import { deadLetter, drop, type Outcome, ok } from '../../src/handler.ts'
-import { EMITS_PER_EVENT_MAX, TASK_RESULT_BYTES_TARGET } from '../../src/limits.ts'
+import { EMITS_PER_EVENT_MAX, TASK_EFFECT_BYTES_TARGET } from '../../src/limits.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { processSeed } from '../../src/processor/seed.ts'
 import { emitted, handle, handler, RECEIVED_AT, rowsOf } from './handlers.ts'
@@ -295,7 +295,7 @@ test('results that are large end a task at the event that has filled it, and the
   for (let from = 0; from < bytes.length; tasks++) {
     const { to, delta, effects } = runner.run({ frames: shared, bytes: bytes.length, runs, from })
     assert.ok(to > from)
-    assert.ok(effects!.results.length < TASK_RESULT_BYTES_TARGET + 110_000)
+    assert.ok(effects!.results.length < TASK_EFFECT_BYTES_TARGET + 110_000)
     handled += effects!.handled[0]
     const [row] = rowsOf(delta!)[0]
     count += row.count
@@ -306,4 +306,63 @@ test('results that are large end a task at the event that has filled it, and the
   const valued = events.flatMap(({ value }) => value ?? [])
   assert.deepEqual([count, sum], [valued.length, valued.reduce((a, b) => a + b, 0)])
   assert.ok(tasks > 1)
+})
+
+test('rows that are emitted end a task as results do, and none of them is lost', async () => {
+  const { Runner } = await import('../../src/processor/runner.ts')
+  const keys = 500
+  const one = handler(
+    (event, emit) => {
+      for (let i = 0; i < keys; i++) emit.measure('m', `${event.id} ${i} ${'x'.repeat(500)}`, 1)
+    },
+    { measures: [emitted('m', ['k'])] },
+  )
+  const runner = new Runner([], processSeed, [one])
+  const events = Array.from({ length: 100 }, (_, i) => ({ id: String(i), source: 's', type: 't' }))
+  const bytes = Frame.encode({ events }).finish()
+  const shared = new SharedArrayBuffer(bytes.length)
+  new Uint8Array(shared).set(bytes)
+  const runs = Float64Array.of(bytes.length, RECEIVED_AT)
+  let rows = 0
+  for (let from = 0; from < bytes.length; ) {
+    const { to, delta } = runner.run({ frames: shared, bytes: bytes.length, runs, from })
+    assert.ok(
+      delta!.byteLength < TASK_EFFECT_BYTES_TARGET + 1_000_000,
+      `${delta!.byteLength} bytes in one task`,
+    )
+    rows += rowsOf(delta!)[0].length
+    from = to
+  }
+  assert.equal(rows, events.length * keys)
+})
+
+test('what one event may store and emit is bounded in bytes', () => {
+  const stored = handler((_, emit) => {
+    for (let i = 0; i < 9; i++) emit.result(`k${i}`, new Uint8Array(1_000_000))
+  })
+  const keyed = handler(
+    (_, emit) => {
+      for (let i = 0; i < 5000; i++) emit.measure('m', `${i} ${'x'.repeat(1000)}`, 1)
+    },
+    { name: 'keyed', measures: [emitted('m', ['k'])] },
+  )
+  const frames = Frame.encode({ events: [{ source: 's', type: 't' }] }).finish()
+  const { rows, effects, results } = handle(frames, [stored, keyed])
+  assert.deepEqual(results, {})
+  assert.deepEqual(rows, [[]])
+  assert.deepEqual(
+    effects.letters.map(({ reason }) => reason),
+    [
+      'the results of one event have more than 8388608 bytes',
+      'measure m: the keys emitted for one event have more than 4194304 bytes',
+    ],
+  )
+})
+
+test('of a reason that is very long the beginning goes its way', () => {
+  const long = handler(() => {
+    throw new Error('x'.repeat(1_000_000))
+  })
+  const { effects } = handle(Frame.encode({ events: [{ source: 's', type: 't' }] }).finish(), [long])
+  assert.ok(effects.letters[0].reason.length < 2000)
 })

@@ -12,10 +12,10 @@ import { atEnd, folder } from '../results/folder.ts'
 const NOW = Date.UTC(2026, 0, 31)
 
 /** What came of a letter in the pool: it was handled, or not even called for, or it died again. */
-function done(reason?: string, handled = [1]): Done[] {
+function done(reason?: string, handled = [1]): Done {
   const letters = reason === undefined ? [] : [{ handler: 0, reason, from: 0, to: 0 }]
   const effects = { handled, dropped: [], letters, results: Buffer.alloc(0) }
-  return [{ delta: undefined, effects, to: 0 }]
+  return { delta: undefined, effects, to: 0 }
 }
 
 async function replays(t: TestContext, count: number) {

@@ -6,8 +6,10 @@ import { Piscina } from 'piscina'
 import { millrace } from '#proto'
 import type { Config } from '../../src/config/config.ts'
 import { withPlans } from '../../src/processor/handler-check.ts'
+import type { Skip } from '../../src/processor/handling.ts'
 import { eventsOf } from '../../src/processor/places.ts'
 import { openPool } from '../../src/processor/pool.ts'
+import type { Done } from '../../src/processor/runner.ts'
 import { processSeed } from '../../src/processor/seed.ts'
 import { folder } from '../results/folder.ts'
 import { RECEIVED_AT, rowsOf } from './handlers.ts'
@@ -55,7 +57,7 @@ function task(subjects: readonly string[]) {
 /** What all parts of a task come to: events and their sum by subject, and the numbers of the dead letters. */
 async function outcome(opened: Awaited<ReturnType<typeof pool>>, subjects: readonly string[]) {
   const one = task(subjects)
-  const done = await opened.pool.run(one)
+  const done = await all(opened.pool.run(one))
   const places = eventsOf(new Uint8Array(one.frames), 0, one.bytes)
   const rows: Record<string, [count: number, sum: number]> = {}
   for (const { delta } of done) {
@@ -68,6 +70,12 @@ async function outcome(opened: Awaited<ReturnType<typeof pool>>, subjects: reado
     .flatMap(({ effects }) => effects!.letters)
     .map(({ from, reason }) => ({ event: places.findIndex((place) => place.from === from), reason }))
   return { rows, letters, parts: done.length }
+}
+
+async function all(parts: AsyncIterable<Done>): Promise<Done[]> {
+  const done: Done[] = []
+  for await (const part of parts) done.push(part)
+  return done
 }
 
 /** As many subjects `a`, with others at some places. */
@@ -219,5 +227,22 @@ test('a module that has changed since it was checked is not run', async (t) => {
   writeFileSync(path, `export default { name: 'other', map() {} }`)
   const opened = openPool({ threads: 1, measures: [], plans, heap: 64 * MiB, partitions: 1, onNote() {} })
   t.after(() => opened.close())
-  await assert.rejects(opened.run(task(['a'])), /handler\.mjs has changed since it was checked: send SIGHUP/)
+  await assert.rejects(
+    all(opened.run(task(['a']))),
+    /handler\.mjs has changed since it was checked: send SIGHUP/,
+  )
+})
+
+test('a profiled process counts nothing of a task that failed either', async (t) => {
+  const path = join(folder(t), 'handler.mjs')
+  writeFileSync(path, `export default { name: 'h', map() {} }`)
+  const config = { handlers: [path], measures: [], pool: { heap: 64 * MiB } } as unknown as Config
+  const { plans = [] } = await withPlans(config)
+  const opened = openPool({ threads: 0, measures: [], plans, heap: 64 * MiB, partitions: 1, onNote() {} })
+  const one = task(['a', 'b'])
+  const [{ from }] = eventsOf(new Uint8Array(one.frames), 0, one.bytes)
+  const skips = [{ handler: 0, from, reason: 'left out' }, null] as Skip[] // as above
+  await assert.rejects(all(opened.run({ ...one, skips })), TypeError)
+  const [{ effects }] = await all(opened.run(one))
+  assert.deepEqual([effects!.handled, effects!.letters], [[2], []])
 })

@@ -159,9 +159,9 @@ test('totals and quantiles are over all processes, or over those with a label', 
 test('a route is counted by the answers that it gave, and by clients that left', () => {
   const metrics = new Metrics()
   const route = new Route(metrics, '/v1/events').expect(202)
-  route.answered(429, performance.now())
-  route.answered(429, performance.now())
-  route.aborted(performance.now())
+  route.answered(429, performance.now(), 'c-1')
+  route.answered(429, performance.now(), 'c-1')
+  route.aborted(performance.now(), 'c-1')
   const requests = metrics.snapshot().millrace_http_requests_total
   assert.deepEqual(
     requests.map(({ labels, value }) => [...labels, value]),

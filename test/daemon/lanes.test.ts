@@ -1,9 +1,9 @@
-// The lag of listeners that live and of those that are gone.
+// What is written and waits, of listeners that live and of those that are gone.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
-import { Lanes } from '../../src/daemon/lag.ts'
-import { METRICS_LANE_MS_MAX, METRICS_LANES_MAX } from '../../src/limits.ts'
+import { test } from 'node:test'
+import { Lanes } from '../../src/daemon/lanes.ts'
+import { LANES_GONE_MAX } from '../../src/limits.ts'
 
 /** Two processes. */
 const [a, b] = [{}, {}]
@@ -22,13 +22,6 @@ const progress = (writers: Record<string, number>) =>
   )
 const lagOf = (lanes: Lanes, writers: Record<string, number> = {}) => lanes.lag(progress(writers), 1)[0]
 
-/** The clock of lanes, which moves when told. */
-function clock(t: TestContext): { ms: number } {
-  const time = { ms: 1000 }
-  t.mock.method(performance, 'now', () => time.ms)
-  return time
-}
-
 test('what is written and not processed waits; a lane that is processed has no bytes either', () => {
   const lanes = new Lanes()
   lanes.told(a, report('w1', 10))
@@ -45,29 +38,33 @@ test('what is written and not processed waits; a lane that is processed has no b
 test('what a killed listener wrote waits until it is processed, also where its writer is then forgotten', () => {
   const lanes = new Lanes()
   lanes.told(a, report('w1', 10))
-  lanes.gone(a)
+  lanes.gone(a, true)
   assert.deepEqual(lagOf(lanes, { w1: 4 }), { events: 6, bytes: 100 })
   assert.deepEqual(lagOf(lanes), { events: 0, bytes: 0 }, 'begun, and forgotten: it was read to its end')
   assert.deepEqual(lagOf(lanes, { w1: 4 }), { events: 0, bytes: 0 }, 'it is let go')
 })
 
-test('a lane that was never begun waits for a while only: it may have been read to its end unseen', (t) => {
-  const time = clock(t)
+test('a lane that was never begun waits, however long', () => {
   const lanes = new Lanes()
   lanes.told(a, report('w1', 10))
-  lanes.gone(a)
-  time.ms += METRICS_LANE_MS_MAX
-  assert.equal(lagOf(lanes).events, 10)
-  time.ms += 1
-  assert.equal(lagOf(lanes).events, 0)
+  lanes.gone(a, true)
+  for (let n = 0; n < 3; n++) assert.equal(lagOf(lanes).events, 10)
+  assert.equal(lagOf(lanes, { w1: 10 }).events, 0)
+})
+
+test('what was in the memory of a listener goes with it', () => {
+  const lanes = new Lanes()
+  lanes.told(a, report('w1', 10))
+  lanes.gone(a, false)
+  assert.deepEqual([lagOf(lanes).events, lanes.all()], [0, []])
 })
 
 test('listeners that die again and again leave a bounded number of lanes', () => {
   const lanes = new Lanes()
-  const processes = Array.from({ length: METRICS_LANES_MAX + 50 }, () => ({}))
-  for (let n = 0; n < METRICS_LANES_MAX + 50; n++) {
+  const processes = Array.from({ length: LANES_GONE_MAX + 50 }, () => ({}))
+  for (let n = 0; n < LANES_GONE_MAX + 50; n++) {
     lanes.told(processes[n], report(`w${n}`, 1))
-    lanes.gone(processes[n])
+    lanes.gone(processes[n], true)
   }
-  assert.equal(lagOf(lanes).events, METRICS_LANES_MAX)
+  assert.equal(lagOf(lanes).events, LANES_GONE_MAX)
 })

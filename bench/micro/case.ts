@@ -6,7 +6,7 @@ export interface Case {
   name: string
   /** What a call does so many of, and what they are called. */
   count: number
-  unit: 'event' | 'row' | 'query'
+  unit: 'event' | 'row' | 'query' | 'request' | 'second' | 'scrape'
   /** What it returns is kept from being optimised away. */
   run(): unknown
   /** Removes what it left behind. */

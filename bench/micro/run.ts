@@ -8,6 +8,7 @@ import { markdown, short } from '../spread.ts'
 import { append } from './append.ts'
 import type { Case } from './case.ts'
 import { codecs } from './codecs.ts'
+import { metrics } from './metrics.ts'
 import { results } from './results.ts'
 
 const { values } = parseArgs({ options: { only: { type: 'string', default: '' } } })
@@ -23,7 +24,7 @@ async function row({ name, count, unit, run }: Case): Promise<string[]> {
   return [name, unit, `${each(p50)} (${each(p25)}-${each(p75)})`, each(p99), short((count / p50) * 1e9)]
 }
 
-const cases: Case[] = [...codecs(), ...(await append()), ...(await results())]
+const cases: Case[] = [...codecs(), ...(await append()), ...(await results()), ...(await metrics())]
 const rows: string[][] = []
 try {
   for (const one of cases) {

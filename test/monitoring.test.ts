@@ -20,7 +20,7 @@ const run = promisify(execFile)
 
 const root = resolve(import.meta.dirname, '../..')
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
-const needsPromtool = { skip: await prometheusMissing() }
+const needsPromtool = { skip: (await prometheusMissing()) ?? false }
 
 interface Alert {
   alert: string

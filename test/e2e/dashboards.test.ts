@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { prometheusMissing } from '../../scripts/tools/prometheus.ts'
 import { asked, type Shown, shown } from '../dashboards.ts'
 import { labelsIn, seriesIn } from '../promql.ts'
 import { killRole, until } from './counted.ts'
@@ -93,69 +94,75 @@ async function load(t: TestContext, all: Daemon, brokers: Daemon): Promise<void>
 
 const drained = async (response: Response) => void (await response.arrayBuffer())
 
-test('every panel, mark and variable has data, and every rule can be worked out', async (t) => {
-  const [all, brokers] = await Promise.all([embedded(t), onBrokers(t)])
-  const hosts = [all, brokers].map(({ admin }) => new URL(admin).host)
-  const prometheus = await PrometheusServer.start(t, hosts)
-  await load(t, all, brokers)
+const needsPrometheus = { skip: (await prometheusMissing()) ?? false }
 
-  const restarts = (count: number) =>
-    until(async () => {
-      const query = `sum(millrace_worker_restarts_total{role="listener", instance="${hosts[1]}"}) == ${count}`
-      return (await prometheus.now(query)).length > 0
-    }, `Prometheus to know of ${count} restarts`)
-  await restarts(0)
-  await killRole(brokers, 'listener', ([first]) => first)
-  await restarts(1)
-  await brokers.stop()
-  await brokers.launch()
+test(
+  'every panel, mark and variable has data, and every rule can be worked out',
+  needsPrometheus,
+  async (t) => {
+    const [all, brokers] = await Promise.all([embedded(t), onBrokers(t)])
+    const hosts = [all, brokers].map(({ admin }) => new URL(admin).host)
+    const prometheus = await PrometheusServer.start(t, hosts)
+    await load(t, all, brokers)
 
-  await t.test('panels and marks', async () => {
-    let empty: { query: Shown; why: string }[] = shown().map((query) => ({ query, why: 'not asked' }))
-    await until(async () => {
-      const answers = await Promise.all(
-        empty.map(async ({ query }) => ({ query, why: await whyEmpty(prometheus, query) })),
-      )
-      empty = answers.flatMap(({ query, why }) => (why === undefined ? [] : [{ query, why }]))
-      return empty.length === 0
-    }, 'every panel').catch((error: Error) => {
-      const list = empty.map(({ query, why }) => `${query.where}: ${why}\n    ${query.expr}`)
-      assert.fail(`${error.message}; what is missing:\n${list.join('\n')}`)
+    const restarts = (count: number) =>
+      until(async () => {
+        const query = `sum(millrace_worker_restarts_total{role="listener", instance="${hosts[1]}"}) == ${count}`
+        return (await prometheus.now(query)).length > 0
+      }, `Prometheus to know of ${count} restarts`)
+    await restarts(0)
+    await killRole(brokers, 'listener', ([first]) => first)
+    await restarts(1)
+    await brokers.stop()
+    await brokers.launch()
+
+    await t.test('panels and marks', async () => {
+      let empty: { query: Shown; why: string }[] = shown().map((query) => ({ query, why: 'not asked' }))
+      await until(async () => {
+        const answers = await Promise.all(
+          empty.map(async ({ query }) => ({ query, why: await whyEmpty(prometheus, query) })),
+        )
+        empty = answers.flatMap(({ query, why }) => (why === undefined ? [] : [{ query, why }]))
+        return empty.length === 0
+      }, 'every panel').catch((error: Error) => {
+        const list = empty.map(({ query, why }) => `${query.where}: ${why}\n    ${query.expr}`)
+        assert.fail(`${error.message}; what is missing:\n${list.join('\n')}`)
+      })
     })
-  })
 
-  await t.test('variables', async () => {
-    for (const { where, selector, label } of asked()) {
-      const values = await prometheus.labelValues(filled(selector), label)
-      assert.ok(values.length > 0, where)
-    }
-  })
-
-  await t.test('rules', async () => {
-    await until(
-      async () => (await prometheus.rules()).every(({ health }) => health !== 'unknown'),
-      'the rules',
-    )
-    for (const { name, type, query, health, lastError } of await prometheus.rules()) {
-      assert.equal(health, 'ok', `${name}: ${lastError}`)
-      if (type === 'recording') assert.ok((await prometheus.now(name)).some(hasNumber), name)
-      const labels = new Set<string>()
-      for (const series of seriesIn(query)) {
-        const found = await prometheus.now(series)
-        assert.ok(found.length > 0, `${name}: there is no ${series}`)
-        for (const { metric } of found) for (const label of Object.keys(metric)) labels.add(label)
+    await t.test('variables', async () => {
+      for (const { where, selector, label } of asked()) {
+        const values = await prometheus.labelValues(filled(selector), label)
+        assert.ok(values.length > 0, where)
       }
-      for (const label of labelsIn(query))
-        assert.ok(labels.has(label), `${name}: nothing has a label ${label}`)
-    }
-  })
+    })
 
-  await t.test('what is wrong is told, and nothing else', async () => {
-    await until(async () => (await firing(prometheus)).includes('MillraceDeadLetters'), 'the alert')
-    assert.deepEqual(await firing(prometheus), ['MillraceDeadLetters'])
-    for (const { health, lastError } of await prometheus.targets()) assert.equal(health, 'up', lastError)
-  })
-})
+    await t.test('rules', async () => {
+      await until(
+        async () => (await prometheus.rules()).every(({ health }) => health !== 'unknown'),
+        'the rules',
+      )
+      for (const { name, type, query, health, lastError } of await prometheus.rules()) {
+        assert.equal(health, 'ok', `${name}: ${lastError}`)
+        if (type === 'recording') assert.ok((await prometheus.now(name)).some(hasNumber), name)
+        const labels = new Set<string>()
+        for (const series of seriesIn(query)) {
+          const found = await prometheus.now(series)
+          assert.ok(found.length > 0, `${name}: there is no ${series}`)
+          for (const { metric } of found) for (const label of Object.keys(metric)) labels.add(label)
+        }
+        for (const label of labelsIn(query))
+          assert.ok(labels.has(label), `${name}: nothing has a label ${label}`)
+      }
+    })
+
+    await t.test('what is wrong is told, and nothing else', async () => {
+      await until(async () => (await firing(prometheus)).includes('MillraceDeadLetters'), 'the alert')
+      assert.deepEqual(await firing(prometheus), ['MillraceDeadLetters'])
+      for (const { health, lastError } of await prometheus.targets()) assert.equal(health, 'up', lastError)
+    })
+  },
+)
 
 async function firing(prometheus: PrometheusServer): Promise<string[]> {
   return (await prometheus.rules()).filter(({ state }) => state === 'firing').map(({ name }) => name)

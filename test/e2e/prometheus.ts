@@ -2,7 +2,6 @@
 
 import { spawn } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { parse, stringify } from 'yaml'
@@ -12,6 +11,9 @@ import { atEnd, killQuietly, root, temporaryFolder } from './daemon.ts'
 
 /** How often it scrapes, and works out its rules. */
 export const SCRAPE_SECONDS = 1
+
+/** What its log says of the address it got. */
+const LISTENS = /msg="Listening on" address=(\S+)/
 
 /** A series, with its values by Unix seconds. */
 export interface Series {
@@ -58,20 +60,18 @@ export class PrometheusServer {
     config.rule_files = config.rule_files.map((file) => join(home, file))
     config.scrape_configs = [{ job_name: 'millrace', static_configs: [{ targets }] }]
     await writeFile(join(folder, 'prometheus.yml'), stringify(config))
-    const port = await freePort()
     const child = spawn(
       prometheus,
       [
         `--config.file=${join(folder, 'prometheus.yml')}`,
         `--storage.tsdb.path=${join(folder, 'data')}`,
-        `--web.listen-address=127.0.0.1:${port}`,
-        '--log.level=warn',
+        '--web.listen-address=127.0.0.1:0',
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     )
     let said = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      said = (said + text).slice(-4096)
+      said = (said + text).slice(-16_384)
     })
     const exited = new Promise<void>((resolve) => {
       child
@@ -89,11 +89,12 @@ export class PrometheusServer {
       if (child.pid !== undefined && !over) killQuietly(child.pid)
       await exited
     })
-    const server = new PrometheusServer(`http://127.0.0.1:${port}`)
-    await until(async () => {
+    await until(() => {
       if (over) throw new Error(`prometheus ended:\n${said}`)
-      return server.#ready()
-    }, 'Prometheus to be ready')
+      return LISTENS.test(said)
+    }, 'Prometheus to say where it listens')
+    const server = new PrometheusServer(`http://${LISTENS.exec(said)![1]}`)
+    await until(() => server.#ready(), 'Prometheus to be ready')
     return server
   }
 
@@ -146,15 +147,4 @@ export class PrometheusServer {
     if (status !== 'success') throw new Error(`${parameters.query ?? path}: ${error}`)
     return data
   }
-}
-
-/** Prometheus does not tell which port it was given, so it is told a free one. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject).listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 }

@@ -29,6 +29,10 @@ export class Live implements Samples {
 
   constructor(parts: LiveParts) {
     this.#parts = parts
+  }
+
+  /** Samples from now on, until `close`. */
+  begin(): void {
     this.#next(performance.now())
   }
 

@@ -46,6 +46,7 @@ interface Worker {
 export class Collector {
   readonly #parts: CollectorParts
   readonly #metrics = new Metrics()
+  readonly #version = version()
   readonly #process: ReturnType<typeof measureProcess>
   #describe = (name: string): Metric | undefined => (catalogue as Record<string, Metric>)[name]
   readonly #tallies = new Map<Slot, Tally>()
@@ -166,7 +167,7 @@ export class Collector {
     const { ready, config, taps } = this.#parts
     const { kind } = config.log
     this.#put(collected, 'millrace_build_info', {
-      version: version(),
+      version: this.#version,
       node: process.versions.node,
       log_kind: kind,
       durability: declaredDurability(kind),

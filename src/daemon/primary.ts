@@ -141,6 +141,7 @@ class Primary {
 
   async #serve(admin: Listen, ended: Promise<Why>): Promise<number> {
     const logger = this.#logger
+    this.#live.begin()
     if (this.#serves) {
       const http = await freePort(this.#config.http.listen, PATIENCE_MS, 'http.listen')
       this.#config = { ...this.#config, http: { ...this.#config.http, listen: http } }

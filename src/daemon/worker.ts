@@ -30,8 +30,8 @@ export class RoleRunner {
   /** Undefined before the role is ready, and where the process is shared with the primary, which tells of it. */
   #process: ProcessMetrics | undefined
   #telling: NodeJS.Timeout | undefined
-  /** When it was last told or asked. */
-  #measuredAt = Number.NEGATIVE_INFINITY
+  /** When it was last asked what it counts. */
+  #askedAt = Number.NEGATIVE_INFINITY
   #starting: Promise<Role> | undefined
   #role: Role | undefined
   #logger: Logger | undefined
@@ -51,7 +51,10 @@ export class RoleRunner {
       letters: async (order) => (await this.#role?.letters?.(order)) ?? [],
       profile: (order) => profiles.take(order),
       unprofile: () => void profiles.stop(),
-      metrics: () => this.#measure(),
+      metrics: () => {
+        this.#askedAt = performance.now()
+        return this.#measure()
+      },
     })
     this.#taps = new WorkerTaps(link)
     link.onMessage((message) => {
@@ -120,14 +123,13 @@ export class RoleRunner {
 
   /** Its own numbers last: whatever is sent later has counted no less. */
   async #measure(): Promise<WorkerMetrics> {
-    this.#measuredAt = performance.now()
     const ofProcess = await this.#process?.snapshot()
     return { series: { ...ofProcess, ...this.#metrics.snapshot() }, report: this.#role?.report?.() }
   }
 
   /** Unless it was asked just now. */
   async #tell(): Promise<void> {
-    if (performance.now() - this.#measuredAt < METRICS_INTERVAL_MS) return
+    if (performance.now() - this.#askedAt < 1.5 * METRICS_INTERVAL_MS) return
     this.#link.send({ type: 'metrics', metrics: await this.#measure() })
   }
 }

@@ -55,10 +55,12 @@ test('the same labels are the same series, and what is taken away is told no mor
 /** A worker that counts, as far as is looked at here. */
 class Worker {
   events = 0
+  bodies = 0
   readonly #acks = new Histogram(catalogue.millrace_publish_ack_seconds.buckets)
 
   count(events: number): void {
     this.events += events
+    this.bodies++
     this.#acks.observe(events / 100)
   }
 
@@ -85,7 +87,7 @@ test('however workers count, tell, die and are replaced, no counter and no bucke
     fc.property(fc.array(act, { maxLength: 100 }), (acts) => {
       const tally = new Tally(describe)
       let living = [new Worker()]
-      const told = new Map<Worker, number>()
+      const told = new Map<Worker, { events: number; bodies: number }>()
       let counted = 0
       let shown = { events: 0, buckets: [] as number[] }
       const look = () => {
@@ -98,9 +100,11 @@ test('however workers count, tell, die and are replaced, no counter and no bucke
           'every bucket goes on',
         )
         assert.ok(events <= counted, 'nothing is counted that did not happen')
+        const all = (of: 'events' | 'bodies') => [...told.values()].reduce((sum, one) => sum + one[of], 0)
+        assert.equal(events, all('events'))
         assert.equal(
-          events,
-          [...told.values()].reduce((all, value) => all + value, 0),
+          buckets.reduce((sum, count) => sum + count, 0),
+          all('bodies'),
         )
         const gauge = one(sum, 'millrace_admission_bytes')?.value ?? 0
         assert.equal(
@@ -119,7 +123,7 @@ test('however workers count, tell, die and are replaced, no counter and no bucke
           counted += events
         } else if (what === 'tell') {
           tally.told(worker, worker.snapshot)
-          told.set(worker, worker.events)
+          told.set(worker, { events: worker.events, bodies: worker.bodies })
         } else if (what === 'die') {
           tally.gone(worker)
           living = living.filter((other) => other !== worker)

@@ -4,6 +4,8 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
@@ -189,6 +191,31 @@ test('the daemon of this machine and those in containers are scraped in the same
   const { datasources } = parse(read('grafana/provisioning/datasources/prometheus.yml'))
   assert.equal(datasources[0].jsonData.timeInterval.split(' ')[0], same.global.scrape_interval)
 })
+
+for (const [running, chosen, other] of [
+  ['', 'prometheus-host', 'prometheus'],
+  ['4f1c', 'prometheus', 'prometheus-host'],
+]) {
+  test(`make monitor starts ${chosen} and Grafana, and opens the page`, async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
+    t.after(() => rm(folder, { recursive: true }))
+    const told = join(folder, 'told')
+    const programs = {
+      docker: `#!/bin/sh\necho "docker $*" >> ${told}\ncase "$*" in *" ps "*) echo "${running}" ;; esac\n`,
+      'xdg-open': `#!/bin/sh\necho "xdg-open $*" >> ${told}\n`,
+      uname: '#!/bin/sh\necho Linux\n',
+    }
+    for (const [name, text] of Object.entries(programs)) {
+      await writeFile(join(folder, name), text, { mode: 0o755 })
+    }
+    const env = { PATH: `${folder}:/usr/bin:/bin`, DISPLAY: ':0' }
+    await run(join(root, 'scripts/monitor.sh'), { env })
+    const [stopped, started, opened] = (await readFile(told, 'utf8')).trimEnd().split('\n').slice(-3)
+    assert.equal(stopped, `docker compose rm --stop --force ${other}`)
+    assert.equal(started, `docker compose up --detach --wait --no-deps ${chosen} grafana`)
+    assert.equal(opened, 'xdg-open http://127.0.0.1:3000/d/millrace-overview')
+  })
+}
 
 test('where there is no docker, make monitor says what to run', async () => {
   const { stdout } = await run(join(root, 'scripts/monitor.sh'), {

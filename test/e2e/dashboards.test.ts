@@ -101,13 +101,13 @@ test(
   needsPrometheus,
   async (t) => {
     const [all, brokers] = await Promise.all([embedded(t), onBrokers(t)])
-    const hosts = [all, brokers].map(({ admin }) => new URL(admin).host)
-    const prometheus = await PrometheusServer.start(t, hosts)
+    const jobs = { millrace: [new URL(all.admin).host], 'millrace-brokers': [new URL(brokers.admin).host] }
+    const prometheus = await PrometheusServer.start(t, jobs)
     await load(t, all, brokers)
 
     const restarts = (count: number) =>
       until(async () => {
-        const query = `sum(millrace_worker_restarts_total{role="listener", instance="${hosts[1]}"}) == ${count}`
+        const query = `sum(millrace_worker_restarts_total{role="listener", job="millrace-brokers"}) == ${count}`
         return (await prometheus.now(query)).length > 0
       }, `Prometheus to know of ${count} restarts`)
     await restarts(0)

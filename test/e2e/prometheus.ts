@@ -49,8 +49,8 @@ export class PrometheusServer {
     this.#url = url
   }
 
-  /** `targets`: host:port of admin ports. It ends with the test. */
-  static async start(t: TestContext, targets: string[]): Promise<PrometheusServer> {
+  /** `jobs`: admin ports as host:port, by job: one for each data directory. It ends with the test. */
+  static async start(t: TestContext, jobs: Record<string, string[]>): Promise<PrometheusServer> {
     const { prometheus } = await fetchPrometheus()
     const folder = await temporaryFolder(t)
     const home = join(root, 'grafana', 'prometheus')
@@ -58,7 +58,9 @@ export class PrometheusServer {
     const every = `${SCRAPE_SECONDS}s`
     config.global = { scrape_interval: every, scrape_timeout: every, evaluation_interval: every }
     config.rule_files = config.rule_files.map((file) => join(home, file))
-    config.scrape_configs = [{ job_name: 'millrace', static_configs: [{ targets }] }]
+    config.scrape_configs = Object.entries(jobs).map(([job, targets]) => {
+      return { job_name: job, static_configs: [{ targets }] }
+    })
     await writeFile(join(folder, 'prometheus.yml'), stringify(config))
     const child = spawn(
       prometheus,

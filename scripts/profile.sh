@@ -34,7 +34,8 @@ finish() {
   rm -rf "$folder"
 }
 trap finish EXIT
-export MILLRACE_HTTP__LISTEN=127.0.0.1:0 MILLRACE_ADMIN__LISTEN=127.0.0.1:0 MILLRACE_LOG__RETENTION__MAXBYTES=512MiB
+export MILLRACE_HTTP__LISTEN=127.0.0.1:0 MILLRACE_GRPC__LISTEN=127.0.0.1:0 MILLRACE_ADMIN__LISTEN=127.0.0.1:0
+export MILLRACE_LOG__RETENTION__MAXBYTES=512MiB
 
 # Starts it in a group of its own, which a signal reaches as Ctrl-C on a terminal does, and puts it under load.
 start() {

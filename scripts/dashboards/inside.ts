@@ -333,10 +333,10 @@ const watching = [
   lines({
     title: 'Taps',
     description:
-      'Readers of GET /v1/events/tail, and events a second that they were not shown because they are slow. The pipeline never waits for them.',
+      'Readers of GET /v1/events/tail, and events a second that were lost on the way to them between the processes. What a reader is too slow for is told to that reader. The pipeline never waits for them.',
     queries: [
       [`sum(${of('millrace_taps')})`, 'taps'],
-      [sumRate('millrace_tap_missed_events_total'), 'missed events a second'],
+      [sumRate('millrace_tap_missed_events_total'), 'lost events a second'],
     ],
     width: 8,
   }),

@@ -57,11 +57,13 @@ export function openAdmin(parts: AdminParts): Promise<{ server: Server; address:
 }
 
 async function answer(
-  { listen, auth, routes }: AdminParts,
+  { auth, routes }: AdminParts,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const url = new URL(request.url?.replace(/^\/+/, '/') ?? '/', 'http://admin')
+  const target = request.url?.replace(/^[/\\]+/, '/') ?? '/'
+  if (!URL.canParse(target, 'http://admin')) throw new Problem('malformed', 'this is no address')
+  const url = new URL(target, 'http://admin')
   const route = routeOf(routes, url.pathname)
   if (route === undefined) throw new Problem('unknown-route', `there is nothing at ${url.pathname}`)
   const methods = route.methods ?? ['GET', 'HEAD']
@@ -70,7 +72,7 @@ async function answer(
     throw new Problem('wrong-method', `${url.pathname} answers to ${methods.join(', ')}`)
   }
   if (route.open !== true) {
-    checkOrigin(request, listen)
+    checkOrigin(request)
     auth().check(request.headers.authorization ?? '', 'admin')
   }
   await route.answer(request, response, url)
@@ -86,20 +88,21 @@ function routeOf(routes: AdminParts['routes'], path: string): AdminRoute | undef
 }
 
 /**
- * A page of another site that is open in a browser on this machine reaches loopback too: directly, which its Origin
- * tells, or under a name of its own that it points here (DNS rebinding), which the Host tells.
+ * A page of another site that is open in a browser on this machine reaches loopback too: directly, which its Origin tells,
+ * or Sec-Fetch-Site where it only wants to have something done, or under a name of its own that it points here (DNS
+ * rebinding), which the Host tells: such a name has a dot, which names in a cluster of containers do without.
  */
-function checkOrigin({ headers }: IncomingMessage, listen: Listen): void {
-  const { host = '', origin } = headers
-  if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
-    throw new Problem('out-of-scope', `pages of ${origin} may not use the admin port`)
+function checkOrigin({ headers }: IncomingMessage): void {
+  const { host = '', origin, 'sec-fetch-site': site, authorization } = headers
+  const isForeign = origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`
+  if (isForeign || (site !== undefined && site !== 'same-origin' && site !== 'none')) {
+    throw new Problem('out-of-scope', `pages of ${origin ?? 'another site'} may not use the admin port`)
   }
   const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
-  const isLoopback = listen.host === 'localhost' || listen.host === '::1' || listen.host.startsWith('127.')
-  if (isLoopback && name !== 'localhost' && isIP(name) === 0) {
+  if (authorization === undefined && name.includes('.') && isIP(name) === 0) {
     throw new Problem(
       'out-of-scope',
-      `here the admin port is 127.0.0.1 or localhost, not ${name || 'nameless'}`,
+      `without a key the admin port is reached by its address, not as ${name}`,
     )
   }
 }

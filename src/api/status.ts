@@ -19,7 +19,7 @@ type ByBroker<T> = Partial<Record<'jetstream' | 'kafka', T>>
 export interface StatusParts {
   roles: { role: string; pid: number; ready: boolean; restarts: number }[]
   listeners: {
-    lanes: { writer: string; written: Written }[]
+    lanes: { writer: string; written: Written; begun?: boolean }[]
     away: ByBroker<string>
     missing: ByBroker<Lacking> | undefined
   }[]
@@ -40,8 +40,9 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
     frames: counters.bodies + counters.duplicateBodies,
   }
   const lag = { events: 0, bytes: 0, seconds: 0 }
-  for (const { writer, written } of daemon.listeners.flatMap(({ lanes }) => lanes)) {
+  for (const { writer, written, begun } of daemon.listeners.flatMap(({ lanes }) => lanes)) {
     const read = writers.get(writer)
+    if (read === undefined && begun === true) continue // read to its end, and forgotten
     const events = Math.max(0, written.events - (read?.events ?? 0))
     accepted.events += events
     accepted.frames += Math.max(0, written.bodies - (read?.bodies ?? 0))

@@ -1,5 +1,6 @@
 // How the commands talk to the admin port: its address, the key, and what it refuses.
 
+import { reasonOf, type Target, targetOf } from '../client/target.ts'
 import { Failure, type Io, type Option, UsageError, type Words } from './command.ts'
 
 const DEFAULT_ADMIN_URL = 'http://127.0.0.1:7072'
@@ -11,37 +12,40 @@ export const adminOption: Option = {
 }
 
 export class Admin {
-  readonly url: URL
-  readonly #headers: Record<string, string>
+  readonly #target: Target
 
-  /** Of `--admin` and `--auth-key`. Throws UsageError where the address cannot be. */
+  /** Of `--admin` and `--auth-key`. Throws UsageError where they cannot be. */
   constructor(words: Words, io: Io) {
-    const given = words.text('admin') || io.env.MILLRACE_ADMIN_URL || DEFAULT_ADMIN_URL
-    const url = URL.canParse(given) ? new URL(given) : undefined
-    if (url === undefined || !/^https?:$/.test(url.protocol)) {
-      throw new UsageError(`--admin ${given}: an address such as ${DEFAULT_ADMIN_URL}`)
+    const url = words.text('admin') || io.env.MILLRACE_ADMIN_URL || DEFAULT_ADMIN_URL
+    try {
+      this.#target = targetOf(url, words.text('auth-key') || io.env.MILLRACE_KEY)
+    } catch (error) {
+      const { message } = error as Error
+      throw new UsageError(`--${message.replace(/^key:/, 'auth-key:').replace(/^url/, 'admin')}`)
     }
-    this.url = url
-    const key = words.text('auth-key') || io.env.MILLRACE_KEY
-    this.#headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
+  }
+
+  get origin(): string {
+    return this.#target.origin
   }
 
   /** Throws Failure where it is not there, or refuses. */
   async ask(path: string, init: RequestInit = {}): Promise<Response> {
-    const headers = { ...this.#headers, ...(init.headers as Record<string, string>) }
-    const address = new URL(path, this.url)
+    const { origin, prefix } = this.#target
+    const headers = { ...this.#target.headers, ...(init.headers as Record<string, string>) }
     let response: Response
     try {
-      response = await fetch(address, { ...init, headers })
+      response = await fetch(`${origin}${prefix}${path}`, { ...init, headers })
     } catch (error) {
       if (init.signal?.aborted) throw error
-      const { cause } = error as { cause?: { code?: string; message?: string } }
-      const why = cause?.code ?? cause?.message ?? (error as Error).message
-      throw new Failure(`the admin port ${this.url.origin} does not answer: ${why}`, { cause: error })
+      const cause = ((error as Error).cause ?? error) as Error
+      throw new Failure(`the admin port ${origin} does not answer: ${reasonOf(cause)}`, { cause: error })
     }
     if (response.ok) return response
     const text = await response.text()
-    throw new Failure(`${address.pathname}: ${detailOf(text) ?? `${response.status} ${text.slice(0, 200)}`}`)
+    throw new Failure(
+      `${path.split('?')[0]}: ${detailOf(text) ?? `${response.status} ${text.slice(0, 200)}`}`,
+    )
   }
 }
 

@@ -3,11 +3,7 @@
 import { constants } from 'node:fs'
 import { access, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { type Dispatcher, request } from 'undici'
-import { errorOf, MillraceError } from '../client/error.ts'
-import { type Target, targetOf, unreachable } from '../client/target.ts'
 import {
-  PROFILE_PATIENCE_MS,
   PROFILE_SECONDS_DEFAULT,
   PROFILE_SECONDS_MAX,
   TRACE_SECONDS_DEFAULT,
@@ -16,11 +12,11 @@ import {
 import { drawFlame } from '../profile/flame.ts'
 import { formatAmount, functionsOf, headline, type Stacks, stacksOf } from '../profile/stacks.ts'
 import { type ProfileKind, titles } from '../profile/thread-profile.ts'
+import { Admin, adminOption } from './admin.ts'
 import { daemonOptions } from './client.ts'
-import { type Command, Failure, type Io, UsageError, type Words } from './command.ts'
+import { type Command, Failure, UsageError, type Words } from './command.ts'
 import { Table } from './table.ts'
 
-const DEFAULT_ADMIN = 'http://127.0.0.1:7072'
 /** Functions in the summary when none are asked for. */
 const TOP_DEFAULT = 20
 const TOP_MAX = 1_000
@@ -48,10 +44,7 @@ export const profile: Command = {
     svg: { value: 'FILE', help: 'draw a flame graph' },
     trace: { value: 'FILE', help: 'write what happens when, for Perfetto, chrome://tracing or speedscope' },
     top: { value: 'FUNCTIONS', help: `how many functions to list (default: ${TOP_DEFAULT})` },
-    admin: {
-      value: 'URL',
-      help: `the daemon's admin port (default: MILLRACE_ADMIN_URL, or ${DEFAULT_ADMIN})`,
-    },
+    admin: adminOption,
     'auth-key': daemonOptions['auth-key'],
   },
   notes:
@@ -64,9 +57,12 @@ export const profile: Command = {
         : [PROFILE_SECONDS_DEFAULT, PROFILE_SECONDS_MAX]
     const seconds = words.count('seconds', byDefault, 1, most)
     const top = words.count('top', TOP_DEFAULT, 1, TOP_MAX)
-    const target = adminOf(words, io)
+    const admin = new Admin(words, io)
     await checkFolders(words)
-    const bytes = await fetchProfile(target, kind, seconds, io)
+    const answer = await admin.ask(`/debug/pprof/${paths[kind]}?seconds=${seconds}`)
+    const bytes = Buffer.from(await answer.arrayBuffer())
+    const leftOut = answer.headers.get('millrace-left-out')
+    if (leftOut !== null) io.stderr.write(`left out: ${leftOut}\n`)
     const write = async (option: string, content: Uint8Array | string) => {
       const file = words.text(option)
       if (file === undefined) return
@@ -92,18 +88,6 @@ function kindOf(words: Words): ProfileKind {
   return given[0] ?? 'cpu'
 }
 
-function adminOf(words: Words, io: Io): Target {
-  const url = words.text('admin') || io.env.MILLRACE_ADMIN_URL || DEFAULT_ADMIN
-  const key = words.text('auth-key') || io.env.MILLRACE_KEY
-  try {
-    return targetOf(url, key)
-  } catch (error) {
-    throw new UsageError(
-      `--${(error as Error).message.replace(/^key:/, 'auth-key:').replace(/^url/, 'admin')}`,
-    )
-  }
-}
-
 /** Before a profile is taken for nothing. */
 async function checkFolders(words: Words): Promise<void> {
   for (const option of ['out', 'svg', 'trace']) {
@@ -113,26 +97,6 @@ async function checkFolders(words: Words): Promise<void> {
       throw new Failure(`--${option} ${file}: ${error.message}`)
     })
   }
-}
-
-async function fetchProfile(target: Target, kind: ProfileKind, seconds: number, io: Io): Promise<Buffer> {
-  const timeoutMs = seconds * 1000 + 2 * PROFILE_PATIENCE_MS
-  let answer: Dispatcher.ResponseData
-  let bytes: Buffer
-  try {
-    answer = await request(`${target.origin}${target.prefix}/debug/pprof/${paths[kind]}?seconds=${seconds}`, {
-      headers: target.headers,
-      headersTimeout: timeoutMs,
-    })
-    bytes = Buffer.from(await answer.body.arrayBuffer())
-  } catch (error) {
-    const told = error instanceof MillraceError ? error : unreachable(target, error as Error)
-    throw new Failure(told.message, { cause: error })
-  }
-  if (answer.statusCode !== 200) throw new Failure(errorOf(answer.statusCode, bytes.toString()).message)
-  const leftOut = answer.headers['millrace-left-out']
-  if (leftOut !== undefined) io.stderr.write(`left out: ${leftOut}\n`)
-  return bytes
 }
 
 function summary(stacks: Stacks, most: number): string {

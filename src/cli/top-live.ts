@@ -54,7 +54,7 @@ async function printLines(admin: Admin, words: Words, io: Io, signal: AbortSigna
     if (signal.aborted) return
     throw error
   }
-  if (!signal.aborted) throw new Failure(`${admin.url.origin} has ended`)
+  if (!signal.aborted) throw new Failure(`${admin.origin} has ended`)
 }
 
 /** The newest samples that are kept, and then each as it comes. Throws Failure where the daemon is not there. */
@@ -65,7 +65,7 @@ async function* follow(admin: Admin, kept: number, signal: AbortSignal): AsyncGe
     for await (const { data } of serverSent(response.body!)) yield JSON.parse(data)
   } catch (error) {
     if (signal.aborted) throw error
-    throw new Failure(`${admin.url.origin} has gone away: ${(error as Error).message}`, { cause: error })
+    throw new Failure(`${admin.origin} has gone away: ${(error as Error).message}`, { cause: error })
   }
 }
 
@@ -100,7 +100,7 @@ async function draw(
           samples = [...samples.filter(({ at }) => at < sample.at), sample].slice(-HISTORY)
           show()
         }
-        away = `${admin.url.origin} has ended`
+        away = `${admin.origin} has ended`
       } catch (error) {
         if (end.signal.aborted) break
         if (!begun || !(error instanceof Failure)) throw error

@@ -134,10 +134,12 @@ class LetterDialog {
     show(byId('letter-data-part'), false)
     this.#dialog.showModal()
     try {
-      this.#fill(await get<WholeLetter>(this.#path))
+      const letter = await get<WholeLetter>(this.#path)
+      if (this.#id !== id) return // another one was opened meanwhile
+      this.#fill(letter)
       this.#enable(true)
     } catch (error) {
-      say(this.#told, `${wordsOf(error)}.`)
+      if (this.#id === id) say(this.#told, `${wordsOf(error)}.`)
     }
   }
 

@@ -4,7 +4,7 @@
 import { LANES_GONE_MAX } from '../limits.ts'
 import type { Written } from '../log/log.ts'
 import type { WriterProgress } from '../results/progress.ts'
-import type { ListenerReport } from './link.ts'
+import type { LaneReport, ListenerReport } from './link.ts'
 
 interface Lane {
   partition: number
@@ -13,6 +13,8 @@ interface Lane {
   begun: boolean
   /** Its process is. */
   gone: boolean
+  /** Events that waited when it was last looked. */
+  waiting: number
 }
 
 export interface Lag {
@@ -30,7 +32,8 @@ export class Lanes {
     this.#last.set(process, report)
     report.lanes.forEach(({ writer, written }, partition) => {
       const begun = this.#lanes.get(writer)?.begun ?? false
-      this.#lanes.set(writer, { partition, written, begun, gone: false })
+      const waiting = this.#lanes.get(writer)?.waiting ?? 0
+      this.#lanes.set(writer, { partition, written, begun, gone: false, waiting })
     })
   }
 
@@ -39,21 +42,31 @@ export class Lanes {
     return this.#last.get(process)
   }
 
-  /** A process is over. `kept`: what it has written does not depend on it. */
-  gone(process: object, kept: boolean): void {
+  /**
+   * A process is over. `kept`: what it has written does not depend on it. Otherwise returns how many events waited in it when
+   * it was last looked.
+   */
+  gone(process: object, kept: boolean): number {
+    let lost = 0
     for (const { writer } of this.#last.get(process)?.lanes ?? []) {
       const lane = this.#lanes.get(writer)
       this.#lanes.delete(writer)
-      if (kept && lane !== undefined && lane.written.events > 0)
-        this.#lanes.set(writer, { ...lane, gone: true })
+      if (lane === undefined || lane.written.events === 0) continue
+      if (kept) this.#lanes.set(writer, { ...lane, gone: true })
+      else lost += lane.waiting
     }
     this.#last.delete(process)
     const gone = [...this.#lanes].filter(([, lane]) => lane.gone)
     for (const [writer] of gone.slice(0, -LANES_GONE_MAX)) this.#lanes.delete(writer)
+    return lost
   }
 
-  all(): ListenerReport['lanes'] {
-    return [...this.#lanes].map(([writer, { written }]) => ({ writer, written }))
+  all(): LaneReport[] {
+    return [...this.#lanes].map(([writer, { written, begun, gone }]) => ({
+      writer,
+      written,
+      begun: begun && gone,
+    }))
   }
 
   /**
@@ -71,6 +84,7 @@ export class Lanes {
         continue
       }
       lane.begun ||= read !== undefined
+      lane.waiting = events
       if (events === 0) continue
       lags[partition].events += events
       lags[partition].bytes += written.backlogBytes

@@ -15,10 +15,17 @@ import type { Receipt } from './reload.ts'
 
 export type RoleName = 'listener' | 'processor' | 'gateway'
 
+export interface LaneReport {
+  writer: string
+  written: Written
+  /** Some of it was processed: where the results do not know the writer any more, all of it was. */
+  begun?: boolean
+}
+
 /** What a listener or a gateway says of itself. */
 export interface ListenerReport {
   /** One for each partition. */
-  lanes: { writer: string; written: Written }[]
+  lanes: LaneReport[]
   away: Partial<Record<BrokerName, string>>
   missing: ReturnType<Writers['missing']>
 }

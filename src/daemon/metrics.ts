@@ -16,7 +16,7 @@ import { Metrics } from '../telemetry/metrics.ts'
 import { Tally } from '../telemetry/tally.ts'
 import { version } from '../telemetry/version.ts'
 import { Lanes } from './lanes.ts'
-import type { Conversation, WorkerMetrics } from './link.ts'
+import type { Conversation, ListenerReport, WorkerMetrics } from './link.ts'
 import { StoreMetrics } from './store-metrics.ts'
 import type { Child, Slot } from './supervisor.ts'
 import type { PrimaryTaps } from './taps.ts'
@@ -84,11 +84,19 @@ export class Collector {
     const over = () => {
       if (!this.#workers.delete(child)) return
       this.#tallies.get(slot)?.gone(child)
-      this.lanes.gone(child, this.#parts.config.log.kind !== 'memory')
+      const { config, logger } = this.#parts
+      const lost = this.lanes.gone(child, config.log.kind !== 'memory')
+      if (lost > 0)
+        logger.warn({ role: slot.role, events: lost }, 'ended with events in its memory: they may be lost')
     }
     // What it says last may come behind its end, but not behind the end of its channel.
     child.link.onClose(over)
     child.onExit(() => void setTimeout(over, CHANNEL_MS).unref())
+  }
+
+  /** What a process has said of its lanes when it was asked for that alone. */
+  heard(child: Child, report: ListenerReport | undefined): void {
+    if (report !== undefined && this.#workers.has(child)) this.lanes.told(child, report)
   }
 
   /** Never rejects, and takes little longer than METRICS_ANSWER_MS_MAX. Those who ask meanwhile get the same. */
@@ -148,7 +156,7 @@ export class Collector {
     if (!this.#workers.has(child)) return // it is over, and what it had told is counted
     worker.silent = false
     this.#tallies.get(worker.slot)?.told(child, series)
-    if (report !== undefined) this.lanes.told(child, report)
+    this.heard(child, report)
   }
 
   /** What cannot be read now is shown as it was. */

@@ -269,7 +269,11 @@ class Primary {
       if (role === 'processor' || !ready) continue
       for (const one of children) {
         const report = this.#conversations.get(one)?.ask('report', REPORT_TIMEOUT_MS)
-        answers.push(Promise.resolve(report).catch(() => lanes.last(one))) // it is stalled, or has just ended
+        const heard = Promise.resolve(report).then((answer) => {
+          this.#collector.heard(one, answer)
+          return answer
+        })
+        answers.push(heard.catch(() => lanes.last(one))) // it is stalled, or has just ended
       }
     }
     const listeners = (await Promise.all(answers)).filter((report) => report !== undefined)

@@ -33,7 +33,7 @@ export class LaneMetrics {
 
   refused(code: ProblemCode): void {
     if (code === 'backlog-full') this.fullAt = performance.now()
-    else this.unavailableAt = performance.now()
+    else if (code === 'log-unavailable') this.unavailableAt = performance.now()
   }
 }
 

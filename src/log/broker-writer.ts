@@ -79,7 +79,7 @@ export class BrokerWriter implements LogWriter {
   }
 
   written(): Written {
-    this.#look()
+    if (!this.#closed) this.#look() // the results may be closed then, too
     return { ...this.#written, backlogBytes: this.#waitingBytes }
   }
 

@@ -164,7 +164,10 @@ export class Handling {
   #bury(handler: number, reason: string): void {
     const { from, to } = this.#view
     // Of the reason no more than is kept: a message may be as long as it likes, and each event may have one.
-    this.#letters.push({ handler, reason: reason.slice(0, DEAD_LETTER_REASON_BYTES_MAX), from, to })
+    // A copy: a slice would keep the whole.
+    const kept = Buffer.from(reason.slice(0, DEAD_LETTER_REASON_BYTES_MAX)).toString()
+    this.#bytes += kept.length
+    this.#letters.push({ handler, reason: kept, from, to })
   }
 
   #store({ results }: Running): void {

@@ -499,7 +499,12 @@ export class Processor {
     // By the time of what was read, not by the clock: a backlog may be as old as it likes.
     const newest = Math.min(this.#counters.lastReceivedAt, now) // a listener's clock may have been wrong
     const horizon = horizonOf(newest, writerAgeMax(config), reader.readUpTo?.() ?? newest)
-    const old = [...this.#writers].filter(([, { receivedAt }]) => receivedAt < horizon)
+    // A batch that is committed in parts has its segments counted with the first, and its writers brought forward with the last.
+    const inParts = this.#folding.filter((batch) => batch.inParts || batch.mergedTo > 0)
+    const isInParts = (writer: string) => inParts.some(({ writers }) => writers.has(writer))
+    const old = [...this.#writers].filter(
+      ([writer, { receivedAt }]) => receivedAt < horizon && !isInParts(writer),
+    )
     if (old.length > 0) this.#ledger.raiseHorizon(horizon)
     for (const [writer] of old) this.#ledger.forgetWriter(writer)
     // How far it came stays for longer: its listener may be idle and alive.

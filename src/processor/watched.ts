@@ -40,10 +40,13 @@ class Ended extends Error {
   /** The handler that was being called, or undefined, and for which event of the task. */
   readonly handler: number | undefined
   readonly event: number
+  /** Where that was thrown. */
+  readonly frames: string[]
 
-  constructor({ reason, told }: { reason: string; told: string }, at: Int32Array) {
+  constructor({ reason, told }: { reason: string; told: string }, at: Int32Array, error: Error) {
     super(reason)
     this.told = told
+    this.frames = framesOf(error).map((frame) => frame.trim())
     this.handler = at[AT_HANDLER] > 0 ? at[AT_HANDLER] - 1 : undefined
     this.event = at[AT_EVENT]
   }
@@ -127,7 +130,8 @@ export class Watched {
         pieces.push(piece)
         continue
       }
-      if (events.length < 2) throw new Error(tried.told) // it has died of something else than a handler
+      // It has died of something else than a handler.
+      if (events.length < 2) throw new Error(`${tried.told} ${tried.frames.join(' ')}`.trimEnd())
       const innocent = tried.handler !== undefined && tried.event > 0
       const middle = events[innocent ? tried.event : Math.ceil(events.length / 2)].at
       pieces.push({ from: middle, to: piece.to }, { from: piece.from, to: middle })
@@ -197,7 +201,7 @@ export class Watched {
     } catch (error) {
       if (at[AT_HANDLER] === LOADING || this.#closed) throw call.overdue ? new Error(call.overdue) : error
       const { overdue } = call
-      throw new Ended(overdue === undefined ? whyOf(error as Error) : told(overdue), at)
+      throw new Ended(overdue === undefined ? whyOf(error as Error) : told(overdue), at, error as Error)
     } finally {
       this.#calls.delete(call)
     }

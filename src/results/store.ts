@@ -110,6 +110,8 @@ async function make(path: string): Promise<void> {
   rmSync(aside, { recursive: true, force: true }) // of an owner that died meanwhile
   await new Store(aside, {}).close()
   sync(join(aside, 'data.mdb'))
+  sync(aside)
+  rmSync(join(path, 'lock.mdb'), { force: true }) // of a store whose data somebody has removed
   renameSync(aside, path)
   sync(dirname(path))
 }

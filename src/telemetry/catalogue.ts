@@ -336,7 +336,7 @@ const processes = {
   millrace_taps: { type: 'gauge', help: 'Live taps that are open.', labels: [] },
   millrace_tap_missed_events_total: {
     type: 'counter',
-    help: 'Events that matched a tap and were lost on the way to its reader, since someone was slow.',
+    help: 'Events that matched a tap and were lost between the processes, since one was slow. Those that a reader’s own connection had no room for are told to that reader only.',
     labels: [],
   },
 } as const satisfies Record<string, Metric>

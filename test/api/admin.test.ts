@@ -45,6 +45,8 @@ function ask(path: string, headers: Record<string, string> = {}, method = 'GET')
 test('a path finds its route, one below a folder that folder, and nothing else is there', async () => {
   assert.deepEqual((await ask('/figures?a=b')).body, 'figures')
   assert.equal((await ask('/below/a/b')).body, '/below/a/b')
+  assert.equal((await ask('/\\[')).status, 404)
+  assert.equal((await ask('http://[')).status, 400)
   for (const path of ['/', '/figures/', '/below', '/constructor', '//x', '/%', '/toString/']) {
     const { status, body } = await ask(path)
     assert.deepEqual([path, status, JSON.parse(body).code], [path, 404, 'unknown-route'])
@@ -85,5 +87,14 @@ test('pages of other sites get nothing, also under a name that they point to thi
   assert.equal((await ask('/figures', { origin: 'http://evil.example' })).status, 403)
   assert.equal((await ask('/figures', { origin: 'null' })).status, 403)
   assert.equal((await ask('/figures', { host: `evil.example:${port}` })).status, 403)
+  for (const [site, status] of [
+    ['cross-site', 403],
+    ['same-site', 403],
+    ['same-origin', 200],
+    ['none', 200],
+  ] as const) {
+    assert.deepEqual([site, (await ask('/figures', { 'sec-fetch-site': site })).status], [site, status])
+  }
+  assert.equal((await ask('/figures', { host: `gateway:${port}` })).status, 200)
   assert.equal((await ask('/open', { host: `evil.example:${port}` })).status, 200)
 })

@@ -31,6 +31,7 @@ test('clinic flame -- node dist: one process takes and counts events, Ctrl-C dra
     ...process.env,
     NO_INSIGHT: '1',
     MILLRACE_HTTP__LISTEN: '127.0.0.1:0',
+    MILLRACE_GRPC__LISTEN: '127.0.0.1:0',
     MILLRACE_ADMIN__LISTEN: '127.0.0.1:0',
   }
   const child = spawn(await clinic(), ['flame', '--open=false', '--', 'node', join(root, 'dist')], {

@@ -298,7 +298,15 @@ test('the tap shows an event that is posted now, as text, and tells what it does
   await reads(page, '#tap-missed', /^Not shown so far: [1-9]\d\d above the rate\.$/)
   await tap.getByRole('button', { name: 'Stop' }).click()
   await reads(page, '#tap-told', 'The tap is closed.')
+  const aborted = new AbortController()
+  const other = await fetch(`${daemon.http}/v1/events/tail?type=now.late`, { signal: aborted.signal })
   await daemon.post(frame({ type: 'now.late' }))
+  let seen = ''
+  for await (const chunk of other.body!.pipeThrough(new TextDecoderStream())) {
+    seen += chunk
+    if (seen.includes('now.late')) break
+  }
+  aborted.abort()
   assert.equal((await cells(page, '#tap-table')).flat().includes('now.late'), false)
   clean()
 })
@@ -415,6 +423,7 @@ test('nothing that can be checked by rule is in the way of assistive technology'
   const axe = await readFile(join(root, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8')
   for (const options of [{}, { dark: true }, { width: 360, height: 780 }]) {
     const { page, clean } = await openConsole(t, browser, daemon, options)
+    await page.emulateMedia({ reducedMotion: 'reduce' }) // colours between two others are no colours of ours
     await reads(page, '#state', 'ready')
     await reads(page, '#letters-count', /^1 kept/)
     await page

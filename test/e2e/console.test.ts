@@ -121,6 +121,15 @@ test('while events flow and after, the page shows what the API says', { skip }, 
     return Number((await page.locator('[data-total=processed]').textContent())?.replaceAll(',', '')) > before
   })
 
+  // What it shows is of a moment between two answers of the API: not older than the daemon's last sample of a second ago.
+  const processed = async () => (await daemon.get('/v1/status')).processed.events as number
+  const earlier = await processed()
+  await until('what is shown is to be of after an answer of the API', async () => {
+    const shown = Number((await page.locator('[data-total=processed]').textContent())?.replaceAll(',', ''))
+    assert.ok(shown <= (await processed()), 'no more than the API says next')
+    return shown >= earlier
+  })
+
   const sent = await load.stop()
   const status = await daemon.processed(sent)
   assert.equal(status.processed.events, sent)

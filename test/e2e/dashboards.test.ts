@@ -113,6 +113,15 @@ test(
     await restarts(0)
     await killRole(brokers, 'listener', ([first]) => first)
     await restarts(1)
+    // To rate() a counter that goes back has begun anew, and all of it is a step.
+    const counters = '{__name__=~"millrace_.*_(total|count|bucket)", job="millrace-brokers"}'
+    const resets = await prometheus.now(`resets(${counters}[1m])`)
+    assert.ok(resets.length > 100, `${resets.length} counters`)
+    assert.deepEqual(
+      resets.filter(({ values }) => values.at(-1)![1] !== '0'),
+      [],
+      'a listener that was killed takes nothing back of what it counted',
+    )
     await brokers.stop()
     await brokers.launch()
 

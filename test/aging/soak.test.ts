@@ -1,5 +1,7 @@
 // Ten minutes of a steady load, beside the other tests: memory, disk and backlog do not grow, and all is counted. Latency
 // is not looked at here; the long form, at half of what an idle machine can do, is `npm run bench:soak`.
+//
+// In a folder whose name comes first: files are run in that order, and the longest is to begin before all others.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'

@@ -51,11 +51,13 @@ test('memory, disk, latency and a backlog that grow are each told', () => {
   assert.match(flatness(waiting, RATE).problems[0], /wait to be processed/)
 })
 
-test('on a machine that others use latencies are not held to anything, and memory is', () => {
+test('on a machine that others use latencies are not held to anything, and memory to less', () => {
   const slower = looks((n) => ({ p50: 1 + n, p99: 8 + n }))
   assert.deepEqual(flatness(slower, RATE, true).problems, [])
-  const larger = looks((n) => ({ privateMb: 200 + n * 2 }))
-  assert.equal(flatness(larger, RATE, true).problems.length, 1)
+  const larger = (by: number) => looks((n) => ({ privateMb: 200 + n * by }))
+  assert.equal(flatness(larger(2), RATE).problems.length, 1)
+  assert.equal(flatness(larger(2), RATE, true).problems.length, 0)
+  assert.equal(flatness(larger(4), RATE, true).problems.length, 1)
 })
 
 test('too few looks are refused', () => {

@@ -114,14 +114,15 @@ test(
     await killRole(brokers, 'listener', ([first]) => first)
     await restarts(1)
     // To rate() a counter that goes back has begun anew, and all of it is a step.
-    const counters = '{__name__=~"millrace_.*_(total|count|bucket)", job="millrace-brokers"}'
-    const resets = await prometheus.now(`resets(${counters}[1m])`)
-    assert.ok(resets.length > 100, `${resets.length} counters`)
-    assert.deepEqual(
-      resets.filter(({ values }) => values.at(-1)![1] !== '0'),
-      [],
-      'a listener that was killed takes nothing back of what it counted',
+    const job = '{job="millrace-brokers"}'
+    const names = (await prometheus.labelValues(job, '__name__')).filter((name) =>
+      /^millrace_.*_(total|count|bucket)$/.test(name),
     )
+    assert.ok(names.length > 20, names.join(' '))
+    for (const name of names) {
+      const resets = await prometheus.now(`sum(resets(${name}${job}[1m]))`)
+      assert.deepEqual([name, resets.map(({ values }) => values[0][1])], [name, ['0']])
+    }
     await brokers.stop()
     await brokers.launch()
 

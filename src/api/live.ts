@@ -7,10 +7,10 @@
 // the newest sample then.
 
 import type { ServerResponse } from 'node:http'
-import { didYouMean } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
 import { LIVE_READERS_MAX, LIVE_SAMPLES_MAX } from '../limits.ts'
 import type { AdminRoute } from './admin.ts'
+import { parameters } from './parameters.ts'
 
 /** Seconds, interpolated within the buckets of a histogram: what was observed since the sample before. */
 export interface Latency {
@@ -78,7 +78,7 @@ export function liveRoute(samples: Samples): AdminRoute {
   const readers = new Set<Reader>()
   return {
     async answer(request, response, { searchParams }) {
-      const count = countOf(searchParams)
+      const count = parameters.samples(searchParams)
       const streams = /\btext\/event-stream\b/.test(request.headers.accept ?? '')
       const headers = { 'cache-control': 'no-store', vary: 'accept' }
       if (!streams || request.method === 'HEAD') {
@@ -130,17 +130,4 @@ class Reader {
   #write(text: string): void {
     this.#full = !this.#response.write(text)
   }
-}
-
-/** Undefined where none is given. */
-function countOf(search: URLSearchParams): number | undefined {
-  for (const name of search.keys()) {
-    if (name === 'samples') continue
-    throw new Problem('malformed', `there is no parameter ${name}${didYouMean(name, ['samples'])}`)
-  }
-  const given = search.get('samples')
-  if (given === null) return undefined
-  const count = /^[0-9]{1,4}$/.test(given) ? Number(given) : 0
-  if (count >= 1 && count <= LIVE_SAMPLES_MAX) return count
-  throw new Problem('malformed', `samples: a whole number from 1 to ${LIVE_SAMPLES_MAX}`)
 }

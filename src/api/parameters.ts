@@ -4,6 +4,7 @@ import { didYouMean } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
 import {
   DEAD_LETTERS_PER_REQUEST_MAX,
+  LIVE_SAMPLES_MAX,
   QUERY_ROWS_DEFAULT,
   QUERY_ROWS_MAX,
   STRING_BYTES_MAX,
@@ -82,6 +83,12 @@ export const parameters = {
   seconds(search: URLSearchParams, byDefault: number, most: number): number {
     known(search, ['seconds'])
     return wholeNumber(search, 'seconds', byDefault, most)
+  },
+
+  /** Of /live; undefined where it is not said how many. */
+  samples(search: URLSearchParams): number | undefined {
+    known(search, ['samples'])
+    return search.has('samples') ? wholeNumber(search, 'samples', 1, LIVE_SAMPLES_MAX) : undefined
   },
 
   letters(search: URLSearchParams): LettersQuery {

@@ -49,9 +49,7 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
     lag.events += events
     if (events > 0) lag.bytes += written.backlogBytes
   }
-  if (lag.events > 0 && counters.lastReceivedAt > 0) {
-    lag.seconds = Math.max(0, Date.now() - counters.lastReceivedAt) / 1000
-  }
+  lag.seconds = lagSeconds(counters, lag.events)
   return {
     accepted,
     processed: {
@@ -68,6 +66,11 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
     roles: daemon.roles,
     ...(daemon.reload === undefined ? {} : { reload: daemon.reload }),
   }
+}
+
+/** Since the newest processed event was received, where `waiting` events are not processed. */
+export function lagSeconds({ lastReceivedAt }: Counters, waiting: number): number {
+  return waiting > 0 && lastReceivedAt > 0 ? Math.max(0, Date.now() - lastReceivedAt) / 1000 : 0
 }
 
 /** Events that became dead letters, and where they are: kept + replayed + dropped + left = total. */

@@ -31,8 +31,7 @@ export class Lanes {
   told(process: object, report: ListenerReport): void {
     this.#last.set(process, report)
     report.lanes.forEach(({ writer, written }, partition) => {
-      const begun = this.#lanes.get(writer)?.begun ?? false
-      const waiting = this.#lanes.get(writer)?.waiting ?? 0
+      const { begun = false, waiting = 0 } = this.#lanes.get(writer) ?? {}
       this.#lanes.set(writer, { partition, written, begun, gone: false, waiting })
     })
   }

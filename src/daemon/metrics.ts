@@ -12,7 +12,7 @@ import { declaredDurability } from '../log/open.ts'
 import { catalogue, type Metric, type Role } from '../telemetry/catalogue.ts'
 import { Collected } from '../telemetry/collected.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { Metrics } from '../telemetry/metrics.ts'
+import { Metrics, type Snapshot } from '../telemetry/metrics.ts'
 import { Tally } from '../telemetry/tally.ts'
 import { version } from '../telemetry/version.ts'
 import { Lanes } from './lanes.ts'
@@ -125,9 +125,7 @@ export class Collector {
     const own = await process.snapshot()
     const collected = new Collected()
     this.#addDaemon(collected, await this.#readStores())
-    const primary = new Tally(this.#describe)
-    primary.told(this, { ...own, ...this.#metrics.snapshot() })
-    collected.add(primary.sum(), this.#describe, { role: 'primary', worker: '0' })
+    this.#add(collected, { ...own, ...this.#metrics.snapshot() }, { role: 'primary', worker: '0' })
     this.#addWorker(collected, 'primary', 0, { up: true, restarts: 0, stale: false })
     for (const [slot, tally] of this.#tallies) {
       const { role, worker, ready, restarts, children } = slot
@@ -183,10 +181,14 @@ export class Collector {
     this.#put(collected, 'millrace_ready', {}, Number(ready()))
     this.#put(collected, 'millrace_taps', {}, taps.open)
     this.#put(collected, 'millrace_tap_missed_events_total', {}, taps.missed)
-    if (ofStores === undefined) return
+    if (ofStores !== undefined) this.#add(collected, ofStores.snapshot())
+  }
+
+  /** What is counted in one place that nobody is replaced in. */
+  #add(collected: Collected, snapshot: Snapshot, labels?: Record<string, string>): void {
     const tally = new Tally(this.#describe)
-    tally.told(this, ofStores.snapshot())
-    collected.add(tally.sum(), this.#describe)
+    tally.told(this, snapshot)
+    collected.add(tally.sum(), this.#describe, labels)
   }
 
   #addWorker(

@@ -1,6 +1,6 @@
 // What the results stores know exactly, as metrics: it is there before the first listener, and goes on over any restart.
 
-import { letterCounts } from '../api/status.ts'
+import { lagSeconds, letterCounts } from '../api/status.ts'
 import type { Config } from '../config/config.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { Metrics } from '../telemetry/metrics.ts'
@@ -61,8 +61,7 @@ export class StoreMetrics {
       metrics.reading('millrace_lag_events', { partition: String(partition) }, () => events)
       metrics.reading('millrace_lag_bytes', { partition: String(partition) }, () => bytes)
     })
-    const waits = lag > 0 && counters.lastReceivedAt > 0
-    const seconds = waits ? Math.max(0, Date.now() - counters.lastReceivedAt) / 1000 : 0
+    const seconds = lagSeconds(counters, lag)
     metrics.reading('millrace_lag_seconds', {}, () => seconds)
     for (const [handler, { handled, dropped, deadLettered }] of stores.handlerCounts()) {
       let all = 0

@@ -373,7 +373,7 @@ export class Processor {
       partly?.lanes.delete(lane) // of a batch that was begun by an earlier process
       partly?.writers.delete(lane)
     }
-    const gone = [...finished, ...this.#forget()]
+    const gone = [...finished, ...this.#forget(partly)]
     for (const writer of gone) {
       this.#ledger.forgetWriter(writer)
       this.#writers.delete(writer)
@@ -488,8 +488,11 @@ export class Processor {
     }
   }
 
-  /** Has the ledger forget idle producers. Returns the writers that it may forget too. */
-  #forget(): string[] {
+  /**
+   * Has the ledger forget idle producers. Returns the writers that it may forget too. `partly`: the batch that is committed in
+   * parts; its segments are counted with the first part, and its writers are brought forward with the last.
+   */
+  #forget(partly: Batch | undefined): string[] {
     const now = Date.now()
     if (now - this.#forgotAt < FORGET_INTERVAL_MS && !this.#ledger.overfull) return []
     this.#forgotAt = now
@@ -499,11 +502,8 @@ export class Processor {
     // By the time of what was read, not by the clock: a backlog may be as old as it likes.
     const newest = Math.min(this.#counters.lastReceivedAt, now) // a listener's clock may have been wrong
     const horizon = horizonOf(newest, writerAgeMax(config), reader.readUpTo?.() ?? newest)
-    // A batch that is committed in parts has its segments counted with the first, and its writers brought forward with the last.
-    const inParts = this.#folding.filter((batch) => batch.inParts || batch.mergedTo > 0)
-    const isInParts = (writer: string) => inParts.some(({ writers }) => writers.has(writer))
     const old = [...this.#writers].filter(
-      ([writer, { receivedAt }]) => receivedAt < horizon && !isInParts(writer),
+      ([writer, { receivedAt }]) => receivedAt < horizon && partly?.writers.has(writer) !== true,
     )
     if (old.length > 0) this.#ledger.raiseHorizon(horizon)
     for (const [writer] of old) this.#ledger.forgetWriter(writer)

@@ -67,6 +67,7 @@ export class Door {
   readonly #door: 'http' | 'stream' | 'grpc'
   readonly #acks: Histogram
   readonly #events: Counter
+  readonly #refusals = new Map<ProblemCode, Counter>()
 
   constructor(metrics: Metrics, door: 'http' | 'stream' | 'grpc') {
     this.#metrics = metrics
@@ -82,7 +83,12 @@ export class Door {
   }
 
   refused(code: ProblemCode): void {
-    this.#metrics.counter('millrace_publish_refused_total', { door: this.#door, code }).add(1)
+    let refusals = this.#refusals.get(code)
+    if (refusals === undefined) {
+      refusals = this.#metrics.counter('millrace_publish_refused_total', { door: this.#door, code })
+      this.#refusals.set(code, refusals)
+    }
+    refusals.add(1)
   }
 }
 

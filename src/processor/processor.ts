@@ -355,48 +355,17 @@ export class Processor {
   }
 
   async #commit(): Promise<void> {
-    const { store, epoch, reader } = this.#parts
+    const { store, epoch } = this.#parts
     await this.#space()
-    if (this.#failure !== undefined) throw this.#failure // what is merged may be a part of a batch
     const startedAt = performance.now()
-    const batches = this.#uncommitted
-    this.#uncommitted = []
-    this.#effectBytes = 0
-    const [first] = this.#folding
-    const partly = first !== undefined && first.mergedTo > 0 ? first : undefined
-    const finished = reader.finished()
-    const moved = this.#advance(batches)
-    const waiters = [...this.#waiters]
-    this.#awaited = false
-    for (const lane of finished) {
-      this.#positions.delete(lane)
-      partly?.lanes.delete(lane) // of a batch that was begun by an earlier process
-      partly?.writers.delete(lane)
-    }
-    const gone = [...finished, ...this.#forget(partly)]
-    for (const writer of gone) {
-      this.#ledger.forgetWriter(writer)
-      this.#writers.delete(writer)
-      moved.lanes.delete(writer)
-      moved.writers.delete(writer)
-    }
+    let batches: readonly Batch[] = []
+    let waiters: readonly Waiter[] = []
     await store.commit(epoch, (write) => {
-      const rows = this.#merged.write(write)
+      batches = this.#uncommitted
+      waiters = [...this.#waiters]
+      const rows = this.#write(write)
       this.#commitRows.observe(rows)
       this.#commitDueAt = startedAt + commitInterval(rows, this.#idle.share(startedAt))
-      this.#handled?.write(write)
-      this.#ledger.count(
-        [...batches, ...(partly === undefined ? [] : [partly])].map((batch) => batch.takeClaims()),
-        write,
-      )
-      if (batches.some(({ inParts }) => inParts)) removeRest(write)
-      if (partly !== undefined) putPart(partly, write)
-      for (const lane of moved.lanes) putLane(write, lane, this.#positions.get(lane)!)
-      for (const writer of moved.writers) putWriter(write, writer, this.#writers.get(writer)!)
-      for (const lane of finished) removeLane(write, lane)
-      for (const writer of gone) removeWriter(write, writer)
-      this.#letters.write(write)
-      putCounters(write, this.#counters)
     })
     this.#measure(batches, startedAt)
     this.#merged.letGo()
@@ -412,6 +381,46 @@ export class Processor {
     if (this.#uncommitted.length > 0 || this.#awaited) this.#commitSoon()
     if (this.#folding.length > 0) this.#merge()
     else this.#goOn()
+  }
+
+  /** Writes what is merged by now, with what explains it. Returns how many rows that were. */
+  #write(write: StoreBatch): number {
+    if (this.#failure !== undefined) throw this.#failure // what is merged may be a part of a batch
+    const batches = this.#uncommitted
+    this.#uncommitted = []
+    this.#effectBytes = 0
+    this.#awaited = false
+    const [first] = this.#folding
+    const partly = first !== undefined && first.mergedTo > 0 ? first : undefined
+    const finished = this.#parts.reader.finished()
+    const moved = this.#advance(batches)
+    for (const lane of finished) {
+      this.#positions.delete(lane)
+      partly?.lanes.delete(lane) // of a batch that was begun by an earlier process
+      partly?.writers.delete(lane)
+    }
+    const gone = [...finished, ...this.#forget(partly)]
+    for (const writer of gone) {
+      this.#ledger.forgetWriter(writer)
+      this.#writers.delete(writer)
+      moved.lanes.delete(writer)
+      moved.writers.delete(writer)
+    }
+    const rows = this.#merged.write(write)
+    this.#handled?.write(write)
+    this.#ledger.count(
+      [...batches, ...(partly === undefined ? [] : [partly])].map((batch) => batch.takeClaims()),
+      write,
+    )
+    if (batches.some(({ inParts }) => inParts)) removeRest(write)
+    if (partly !== undefined) putPart(partly, write)
+    for (const lane of moved.lanes) putLane(write, lane, this.#positions.get(lane)!)
+    for (const writer of moved.writers) putWriter(write, writer, this.#writers.get(writer)!)
+    for (const lane of finished) removeLane(write, lane)
+    for (const writer of gone) removeWriter(write, writer)
+    this.#letters.write(write)
+    putCounters(write, this.#counters)
+    return rows
   }
 
   /** Moves positions and counters to where they stand after these batches. Returns what has moved. */

@@ -25,10 +25,9 @@ const ROW_MASK = (1 << ROW_BITS) - 1
 /** Which half of a number of 64 bits is the upper one, as the machine lays it. */
 const UPPER = new Uint8Array(Uint16Array.of(1).buffer)[0]
 
-const BLOCK_BYTES = 256 * 1024
-const NO_BLOCK = Buffer.alloc(0)
+const ROOM_BYTES = 4096
 
-/** The small part of the store, and of a commit, that is needed here. */
+/** The small part of the store, and of a commit (which copies what it is given), that is needed here. */
 export interface RowSource {
   getRow(key: Buffer): Buffer | undefined
 }
@@ -56,6 +55,9 @@ export class Rows {
   #dirty!: Int32Array
   #isDirty!: Uint8Array
   #dirtySize = 0
+  /** For the key and value of a row that is being written. */
+  #room = Buffer.allocUnsafeSlow(ROOM_BYTES)
+  #roomView = new DataView(this.#room.buffer)
   /** For each row of a delta, its row here. */
   #found = new Int32Array(ROWS_MIN)
 
@@ -226,14 +228,11 @@ export class Rows {
     this.#dirtySize = size
   }
 
-  /** Puts the rows touched since the last time into a commit. Keys and values lie one behind the other in blocks. */
+  /** Puts the rows touched since the last time into a commit, one after the other from the same room. */
   write(batch: RowBatch): void {
     const { id, buckets } = this
     const flags = (this.numbers ? NUMBERS : 0) | (this.sketch ? SKETCH : 0)
     this.#sortDirty()
-    let block = NO_BLOCK
-    let view = new DataView(block.buffer)
-    let at = 0
     for (let i = 0; i < this.#dirtySize; i++) {
       const row = this.#dirty[i]
       this.#isDirty[row] = 0
@@ -243,20 +242,21 @@ export class Rows {
       const keyBytes = this.#ints[row * INTS + KEY_BYTES]
       const run = this.#ints[row * INTS + RUN]
       const long = keyBytes > KEY_BYTES_MAX
-      const bytesMax = rowKeyBytes(keyBytes) + rowBytesMax(keyBytes, buckets.encodedBytesMax(run))
-      if (at + bytesMax > block.length) {
-        block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, bytesMax))
-        view = new DataView(block.buffer)
-        at = 0
-      }
-      const keyEnd = putRowKey(id, this.#keys, keyAt, keyBytes, window, block, at)
-      let end = putStats(view, keyEnd, long ? flags | KEY : flags, this.#doubles, base)
-      if (long) end = putKey(view, end, this.#keys.subarray(keyAt, keyAt + keyBytes))
-      if (this.sketch) end = buckets.encode(run, block, end)
-      batch.putRow(block.subarray(at, keyEnd), block.subarray(keyEnd, end))
-      at = end
+      this.#makeRoom(rowKeyBytes(keyBytes) + rowBytesMax(keyBytes, buckets.encodedBytesMax(run)))
+      const room = this.#room
+      const keyEnd = putRowKey(id, this.#keys, keyAt, keyBytes, window, room, 0)
+      let end = putStats(this.#roomView, keyEnd, long ? flags | KEY : flags, this.#doubles, base)
+      if (long) end = putKey(this.#roomView, end, this.#keys.subarray(keyAt, keyAt + keyBytes))
+      if (this.sketch) end = buckets.encode(run, room, end)
+      batch.putRow(room.subarray(0, keyEnd), room.subarray(keyEnd, end))
     }
     this.#dirtySize = 0
+  }
+
+  #makeRoom(bytes: number): void {
+    if (bytes <= this.#room.length) return
+    this.#room = Buffer.allocUnsafeSlow(bytes * 2)
+    this.#roomView = new DataView(this.#room.buffer)
   }
 
   /**

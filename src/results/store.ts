@@ -8,10 +8,10 @@
 //            what handlers stored, and what they could not handle (handler-results.ts, dead-letters.ts); a store
 //            made before there were handlers gets them when its owner opens it
 //
-// A commit is one conditional block of lmdb-js: all its writes are queued before its transaction can end, and LMDB
-// makes a transaction's writes to all databases visible, and after a crash present, together or not at all. A commit
-// is visible first and on disk a little later (lmdb-js overlaps syncing); a crash of the process loses neither, a
-// power cut takes the store back to a commit that was flushed.
+// A commit is one transaction of LMDB, which makes its writes to all databases visible, and after a crash present, together
+// or not at all. lmdb-js begins it in a thread of its own, calls us for the writes, and ends it there: it is visible first
+// and on disk a little later (lmdb-js overlaps syncing); a crash of the process loses neither, a power cut takes the
+// store back to a commit that was flushed.
 //
 // The map grows by itself, in readers too, so no size has to be foreseen.
 
@@ -55,7 +55,7 @@ export class StoreError extends Error {
 export type Kept = 'results' | 'letters' | 'letterEvents'
 const kept: readonly Kept[] = ['results', 'letters', 'letterEvents']
 
-/** What a commit can do. Buffers must not be changed until it has resolved. */
+/** What a commit can do. Buffers are copied at once. */
 export interface StoreBatch {
   putMeta(key: string, value: Buffer): void
   removeMeta(key: string): void
@@ -226,36 +226,38 @@ export class Store {
   }
 
   /**
-   * Calls `write`, and commits what it put and removed, all or nothing. Resolves when that is visible to every
-   * reader. Rejects with Fenced when `epoch` is not the store's any more; when `write` throws, nothing is written.
+   * Has `write` put and remove in a transaction of the store, soon, and commits that, all or nothing. Resolves when it is
+   * visible to every reader. Rejects with Fenced, and does not call `write`, when `epoch` is not the store's any more;
+   * when `write` throws, nothing is written.
    */
-  async commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
+  commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
     // One at a time: lmdb-js tells when a commit is flushed, and that is right only for the last one of a turn.
-    const queue = new Queue(this.#writable())
-    write(queue) // now: what it writes is what its caller has at this moment
-    const commit = this.#lastCommit.then(() => this.#commit(epoch, queue))
+    const commit = this.#lastCommit.then(() => this.#commit(epoch, write))
     this.#lastCommit = commit.catch(() => {})
     return commit
   }
 
-  async #commit(epoch: number, queue: Queue): Promise<void> {
-    const opened = this.#writable()
-    const committed = opened.owner.ifVersion('epoch', epoch, () => queue.run()) as Promise<boolean> & {
-      flushed?: Promise<unknown>
-    }
-    const { flushed } = committed
-    this.#flushed = Promise.all([this.#flushed, committed.then(() => flushed)])
+  async #commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
+    const { root, owner, ...databases } = this.#writable()
+    // A child transaction can be undone when `write` throws. lmdb-js calls us in this thread, and ends it in another.
+    const committed = root.childTransaction(() => {
+      if (owner.getEntry('epoch')?.version !== epoch) return false
+      write(new Writes(databases))
+      return true
+    })
+    const flushed = root.flushed.then(() => {}) // asked now: it is about what was begun last
+    this.#flushed = Promise.all([this.#flushed, committed, flushed])
     this.#flushed.catch(() => {}) // whoever asks for it is told; the commit is told in any case
     let owned: boolean
     try {
       owned = await committed
     } catch (error) {
-      const cause = await (error as { commitError?: Promise<unknown> }).commitError?.catch((e) => e)
+      const { commitError } = error as { commitError?: Promise<unknown> }
+      if (commitError === undefined) throw error
+      const cause = await commitError.catch((e) => e)
       throw new StoreError(
         `the results store ${this.#path} cannot be written: ${(cause as Error)?.message}`,
-        {
-          cause: cause ?? error,
-        },
+        { cause },
       )
     }
     if (!owned) throw new Fenced(`another process owns the results store ${this.#path} now`)
@@ -408,61 +410,37 @@ function isLmdb(file: string): boolean {
   }
 }
 
-/** A database of either kind of key. */
-interface Writes {
-  put(key: string | Buffer, value: Buffer): unknown
-  remove(key: string | Buffer): unknown
-}
+/** What a commit does, done at once in its transaction. */
+class Writes implements StoreBatch {
+  readonly #to: Omit<Opened, 'root' | 'owner'>
 
-/** A commit's writes, so that nothing reaches lmdb-js unless all of them can. */
-class Queue implements StoreBatch {
-  readonly #opened: Opened
-  readonly #databases: Writes[] = []
-  readonly #keys: (string | Buffer)[] = []
-  readonly #values: (Buffer | undefined)[] = []
-
-  constructor(opened: Opened) {
-    this.#opened = opened
+  constructor(to: Omit<Opened, 'root' | 'owner'>) {
+    this.#to = to
   }
 
   putMeta(key: string, value: Buffer): void {
-    this.#add(this.#opened.meta, checked(key), value)
+    void this.#to.meta.put(checked(key), value)
   }
   removeMeta(key: string): void {
-    this.#add(this.#opened.meta, checked(key), undefined)
+    void this.#to.meta.remove(checked(key))
   }
   putLedger(key: string, value: Buffer): void {
-    this.#add(this.#opened.ledger, checked(key), value)
+    void this.#to.ledger.put(checked(key), value)
   }
   removeLedger(key: string): void {
-    this.#add(this.#opened.ledger, checked(key), undefined)
+    void this.#to.ledger.remove(checked(key))
   }
   putRow(key: Buffer, value: Buffer): void {
-    this.#add(this.#opened.rows, key, value)
+    void this.#to.rows.put(key, value)
   }
   removeRow(key: Buffer): void {
-    this.#add(this.#opened.rows, key, undefined)
+    void this.#to.rows.remove(key)
   }
   put(to: Kept, key: Buffer, value: Buffer): void {
-    this.#add(this.#opened.kept[to]!, key, value)
+    void this.#to.kept[to]!.put(key, value)
   }
   remove(from: Kept, key: Buffer): void {
-    this.#add(this.#opened.kept[from]!, key, undefined)
-  }
-
-  #add(database: Writes, key: string | Buffer, value: Buffer | undefined): void {
-    this.#databases.push(database)
-    this.#keys.push(key)
-    this.#values.push(value)
-  }
-
-  run(): void {
-    for (let i = 0; i < this.#keys.length; i++) {
-      const value = this.#values[i]
-      const key = this.#keys[i]
-      if (value === undefined) void this.#databases[i].remove(key)
-      else void this.#databases[i].put(key, value)
-    }
+    void this.#to.kept[from]!.remove(key)
   }
 }
 

@@ -213,12 +213,12 @@ export const TASKS_PER_PARTITION_MIN = 2
 /** Tasks merged and not yet committed, of each partition: bounds what a slow commit lets pile up. */
 export const UNCOMMITTED_TASKS_MAX = 64
 /**
- * Time from a commit's start to the next one's, milliseconds: so much for each row that it wrote, and at least this. A
- * row costs about 0.002 ms of processor time: while the machine has time to spare results are to be seen soon, and
- * commits may take half a core; when it has not, many events share one, and they take an eighth.
+ * The part of a processor's main thread that writing commits may take, which gives the time from a commit's start to the next
+ * one's. While the machine has time to spare results are to be seen soon; when it has not, many events share a commit.
  */
-export const COMMIT_ROW_MS_CALM = 0.004
-export const COMMIT_ROW_MS_BUSY = 0.016
+export const COMMIT_SHARE_CALM = 0.35
+export const COMMIT_SHARE_BUSY = 0.1
+/** That time at least, and at most, milliseconds. */
 export const COMMIT_INTERVAL_MS_CALM = 6
 export const COMMIT_INTERVAL_MS_BUSY = 10
 export const COMMIT_INTERVAL_MS_MAX = 1000
@@ -231,7 +231,14 @@ export const STORE_FREE_BYTES_MIN = 32 * MiB
 /** Merged rows kept in memory between commits, before those are let go that are committed: about 100 bytes each. */
 export const MERGED_ROWS_MAX = 1_000_000
 /** Buckets of quantile sketches kept in memory between commits, before rows are let go: 12 bytes each. */
-export const MERGED_BUCKETS_MAX = 4_194_304
+export const MERGED_BUCKETS_MAX = 16_777_216
+/** Rows of a measure that a commit puts into their places in the store; more of them become a run (results/runs.ts). */
+export const ROWS_IN_PLACE_MAX = 4096
+/** Runs of a measure after which a checkpoint puts their rows into their places, and in how many commits. */
+export const CHECKPOINT_RUNS_MIN = 8
+export const CHECKPOINT_COMMITS = 8
+/** Rows that it puts there in a commit at least. */
+export const CHECKPOINT_ROWS_MIN = 4096
 /** Rows that a thread's table keeps room for between tasks; one that grew beyond it for a task shrinks again. */
 export const FOLD_ROWS_KEPT_MAX = 65_536
 
@@ -254,6 +261,10 @@ export const LEDGER_INTERVALS_MAX = 4_000_000
 export const STORE_READERS_MAX = 1024
 /** Bytes of key parts in a row's key: LMDB takes keys of up to 1978 bytes, and a hash and a window follow. */
 export const KEY_BYTES_MAX = 1800
+/** Rows of a run that are put side by side as one value; a row that is longer is one by itself. */
+export const RUN_CHUNK_BYTES = 16 * KiB
+/** Rows that an owner puts into their places in one commit where the former one left them in runs. */
+export const PLACED_ROWS_PER_COMMIT = 50_000
 /** Rows of a measure that is no longer configured, removed in one commit: small, for others wait behind it. */
 export const REMOVED_ROWS_PER_COMMIT = 2000
 

@@ -8,6 +8,9 @@ import { Delta } from './delta.ts'
 import { type RowBatch, type RowSource, Rows } from './rows.ts'
 import { processSeed } from './seed.ts'
 
+/** From here on rows are put into their places faster than others come. */
+const HURRY_FULLNESS = 2
+
 /** The small part of the store that is needed here. */
 export interface RowStore extends RowSource {
   measures(): { id: number; measure: Measure }[]
@@ -51,23 +54,38 @@ export class Merged {
     return delta.bytes
   }
 
+  /** True while rows are not in their places in the store: commits are to go on, also without new rows. */
+  get behind(): boolean {
+    return this.#measures.some(({ behind }) => behind)
+  }
+
+  /** How many rows there are, as a part of how many are to be kept; or of their buckets, where these are the greater part. */
+  get #fullness(): number {
+    const cells = this.#measures.reduce((sum, { buckets }) => sum + buckets.cells, 0)
+    return Math.max(this.rows / this.#rowsMax, cells / MERGED_BUCKETS_MAX)
+  }
+
   /** Puts the rows touched since the last call into a commit. Returns how many there were. */
   write(batch: RowBatch): number {
+    const hurry = this.#fullness > HURRY_FULLNESS
     let rows = 0
     for (const measure of this.#measures) {
       rows += measure.dirtySize
-      measure.write(batch)
+      measure.write(batch, hurry)
     }
     return rows
   }
 
   /**
-   * Lets go of rows when there are too many. To be called when the commit of the last `write` has resolved and
-   * before the next one: rows not touched since then can be read again from the store.
+   * Lets go of rows when there are too many, and half of them can go, or puts many into order. To be called when the commit of the
+   * last `write` has resolved and before the next one: what is in its place in the store can be read again.
    */
   letGo(): void {
-    const cells = this.#measures.reduce((sum, { buckets }) => sum + buckets.cells, 0)
-    if (this.rows <= this.#rowsMax && cells <= MERGED_BUCKETS_MAX) return
-    this.#measures = this.#measures.map((measure) => measure.touched())
+    const kept = this.#measures.reduce((sum, { keptSize }) => sum + keptSize, 0)
+    const go = this.#fullness > 1 && kept * 2 <= this.rows
+    this.#measures = this.#measures.map((measure) => {
+      if (go) return measure.kept()
+      return measure.scattered ? measure.inOrder() : measure
+    })
   }
 }

@@ -12,8 +12,8 @@ import {
   COMMIT_INTERVAL_MS_BUSY,
   COMMIT_INTERVAL_MS_CALM,
   COMMIT_INTERVAL_MS_MAX,
-  COMMIT_ROW_MS_BUSY,
-  COMMIT_ROW_MS_CALM,
+  COMMIT_SHARE_BUSY,
+  COMMIT_SHARE_CALM,
   IDLE_SHARE_MIN,
   PROGRESS_MS_MAX,
   STORE_FREE_BYTES_MIN,
@@ -59,12 +59,12 @@ const SPACE_INTERVAL_MS = 250
 const endless: ReadonlySet<string> = new Set(['jetstream', 'kafka', 'dual'])
 const WRITER_AGES = 2
 
-/** The least time from the start of a commit of so many rows to the next one's, milliseconds. */
-function commitInterval(rows: number, idle: number): number {
+/** The least time from the start of a commit that took so long to be written to the next one's, milliseconds. */
+function commitInterval(writing: number, idle: number): number {
   const wanted =
     idle < IDLE_SHARE_MIN
-      ? Math.max(COMMIT_INTERVAL_MS_BUSY, rows * COMMIT_ROW_MS_BUSY)
-      : Math.max(COMMIT_INTERVAL_MS_CALM, rows * COMMIT_ROW_MS_CALM)
+      ? Math.max(COMMIT_INTERVAL_MS_BUSY, writing / COMMIT_SHARE_BUSY)
+      : Math.max(COMMIT_INTERVAL_MS_CALM, writing / COMMIT_SHARE_CALM)
   return Math.min(wanted, COMMIT_INTERVAL_MS_MAX)
 }
 
@@ -317,8 +317,9 @@ export class Processor {
       this.#buffers.giveAll(batch)
       this.#uncommitted.push(batch)
     }
-    if (this.#effectBytes >= UNCOMMITTED_EFFECT_BYTES_MAX) this.#commitSoon(true)
-    else if (this.#uncommitted.length > 0) this.#commitSoon()
+    const full =
+      this.#effectBytes >= UNCOMMITTED_EFFECT_BYTES_MAX || this.#uncommitted.length >= UNCOMMITTED_TASKS_MAX
+    if (full || this.#uncommitted.length > 0) this.#commitSoon(full)
     this.#goOn()
   }
 
@@ -363,9 +364,10 @@ export class Processor {
     await store.commit(epoch, (write) => {
       batches = this.#uncommitted
       waiters = [...this.#waiters]
-      const rows = this.#write(write)
-      this.#commitRows.observe(rows)
-      this.#commitDueAt = startedAt + commitInterval(rows, this.#idle.share(startedAt))
+      const begunAt = performance.now()
+      this.#commitRows.observe(this.#write(write))
+      const writing = performance.now() - begunAt
+      this.#commitDueAt = startedAt + commitInterval(writing, this.#idle.share(startedAt))
     })
     this.#measure(batches, startedAt)
     this.#merged.letGo()
@@ -378,7 +380,8 @@ export class Processor {
     this.#committing = false
     void this.#flush()
     if (waiters.length > 0) void this.#release(waiters)
-    if (this.#uncommitted.length > 0 || this.#awaited) this.#commitSoon()
+    const behind = this.#merged.behind && !this.#stop.signal.aborted // a successor sees to them too
+    if (this.#uncommitted.length > 0 || this.#awaited || behind) this.#commitSoon()
     if (this.#folding.length > 0) this.#merge()
     else this.#goOn()
   }

@@ -53,6 +53,13 @@ export function isLong(parts: Uint8Array): boolean {
   return parts.length > KEY_BYTES_MAX
 }
 
+/** The start of the keys of all rows of a measure. */
+export function measureKey(measure: number): Buffer {
+  const key = Buffer.allocUnsafe(MEASURE_BYTES)
+  key.writeUInt32BE(measure)
+  return key
+}
+
 /** The start of the keys of all windows of a key. `parts` are encoded. */
 export function keyStem(measure: number, parts: Uint8Array): Buffer {
   const long = isLong(parts)

@@ -4,6 +4,7 @@
 //   meta     positions, counters, measures (progress.ts, catalogue.ts), by string key
 //   ledger   what was counted, by string key
 //   rows     aggregates (keys.ts, row.ts)
+//   runs     those that were committed lately, before they are put among the rows (runs.ts)
 //   results, letters, letterEvents
 //            what handlers stored, and what they could not handle (handler-results.ts, dead-letters.ts); a store
 //            made before there were handlers gets them when its owner opens it
@@ -19,11 +20,15 @@ import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, rmSyn
 import { basename, dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import type { Measure } from '../config/config.ts'
-import { REMOVED_ROWS_PER_COMMIT, STORE_READERS_MAX } from '../limits.ts'
+import { PLACED_ROWS_PER_COMMIT, REMOVED_ROWS_PER_COMMIT, STORE_READERS_MAX } from '../limits.ts'
 import { assign, type Entry, readCatalogue, removedKey } from './catalogue.ts'
-import { after, MEASURE_BYTES } from './keys.ts'
+import { after, measureKey } from './keys.ts'
+import { type Item, merged } from './merge.ts'
+import { decodeRuns, newestOf, RUNS_PREFIX, runRanges, runsKey } from './runs.ts'
 
-const FORMAT = 'millrace results 2'
+const FORMAT = 'millrace results 3'
+/** Of stores without runs: their owner makes them this one. */
+const FORMER_FORMAT = 'millrace results 2'
 /** In the data directory; below it is a folder for each partition. */
 export const FOLDER = 'results'
 const STRING_KEY_BYTES_MAX = 1024
@@ -51,9 +56,9 @@ export class StoreError extends Error {
   override name = 'StoreError'
 }
 
-/** Databases with keys and values of their own kind: see handler-results.ts and dead-letters.ts. */
-export type Kept = 'results' | 'letters' | 'letterEvents'
-const kept: readonly Kept[] = ['results', 'letters', 'letterEvents']
+/** Databases with keys and values of their own kind: see handler-results.ts, dead-letters.ts and runs.ts. */
+export type Kept = 'results' | 'letters' | 'letterEvents' | 'runs'
+const kept: readonly Kept[] = ['results', 'letters', 'letterEvents', 'runs']
 
 /** What a commit can do. Buffers are copied at once. */
 export interface StoreBatch {
@@ -65,14 +70,16 @@ export interface StoreBatch {
   removeRow(key: Buffer): void
   put(to: Kept, key: Buffer, value: Buffer): void
   remove(from: Kept, key: Buffer): void
+  /** All with start <= key < end. */
+  removeRange(from: Kept, start: Buffer, end: Buffer): void
 }
 
 /** The store as of one moment; reading it without one may show what was committed a moment ago. To be ended with `done`, soon: the store cannot reuse space while it is held. */
 export interface Snapshot {
-  /** Rows with start <= key < end, in order. */
-  range(start: Buffer, end: Buffer): Iterable<{ key: Buffer; value: Buffer }>
+  /** Rows of a measure with start <= key < end, in order. */
+  range(start: Buffer, end: Buffer): Iterable<Item>
   /** The same in one of these. */
-  kept(from: Kept, start: Buffer, end: Buffer): Iterable<{ key: Buffer; value: Buffer }>
+  kept(from: Kept, start: Buffer, end: Buffer): Iterable<Item>
   done(): void
 }
 
@@ -183,9 +190,18 @@ export class Store {
     for (const name of kept) this.#kept(opened, name) // before the transaction: those opened later are not in it
     rows.resetReadTxn()
     const transaction = rows.useReadTransaction()
+    const keptRange = (from: Kept, start: Buffer, end: Buffer): Iterable<Item> =>
+      opened.kept[from]?.getRange({ start, end, transaction }) ?? []
     return {
-      range: (start, end) => rows.getRange({ start, end, transaction }),
-      kept: (from, start, end) => opened.kept[from]?.getRange({ start, end, transaction }) ?? [],
+      range: (start, end) => {
+        const inPlace = rows.getRange({ start, end, transaction })
+        const measure = start.readUInt32BE()
+        const stored = meta.get(runsKey(measure), { transaction })
+        if (stored === undefined) return inPlace
+        const chunks = (from: Buffer, to: Buffer) => keptRange('runs', from, to)
+        return merged([inPlace, ...runRanges(chunks, measure, decodeRuns(stored), start, end)], newestOf)
+      },
+      kept: keptRange,
       getMeta: (key) => meta.get(key, { transaction }),
       done: () => transaction.done(),
     }
@@ -215,6 +231,7 @@ export class Store {
       return { epoch, gone, returning }
     })
     await root.flushed
+    await this.#placeRuns(taken.epoch)
     for (const { measure } of taken.gone) {
       onNote?.(
         `measure ${measure.name} was changed or is no longer configured: its old rows are being removed`,
@@ -285,6 +302,30 @@ export class Store {
     this.#opened = undefined
   }
 
+  /** Puts rows that a former owner left in runs into their places. */
+  async #placeRuns(epoch: number): Promise<void> {
+    for (const [name, stored] of [...this.metaRange(RUNS_PREFIX)]) {
+      const measure = Number(name.slice(RUNS_PREFIX.length))
+      const start = measureKey(measure)
+      const snapshot = this.snapshot()
+      try {
+        const chunks = (from: Buffer, to: Buffer) => snapshot.kept('runs', from, to)
+        const ranges = runRanges(chunks, measure, decodeRuns(stored), start, after(start))
+        for (const rows of inParts(merged(ranges, newestOf), PLACED_ROWS_PER_COMMIT)) {
+          await this.commit(epoch, (batch) => {
+            for (const { key, value } of rows) batch.putRow(key, value)
+          })
+        }
+      } finally {
+        snapshot.done()
+      }
+      await this.commit(epoch, (batch) => {
+        batch.removeRange('runs', start, after(start))
+        batch.removeMeta(name)
+      })
+    }
+  }
+
   async #removeOldRows(epoch: number): Promise<void> {
     for (const entry of readCatalogue(this).removed) {
       try {
@@ -299,8 +340,7 @@ export class Store {
 
   async #removeRows(epoch: number, { id, measure }: Entry): Promise<void> {
     const { rows } = this.#writable()
-    const start = Buffer.alloc(MEASURE_BYTES)
-    start.writeUInt32BE(id)
+    const start = measureKey(id)
     for (let removed = -1; removed !== 0; ) {
       if (this.#closed) return
       const keys = [...rows.getKeys({ start, end: after(start), limit: REMOVED_ROWS_PER_COMMIT })]
@@ -335,7 +375,7 @@ export class Store {
     const meta = root.openDB<Buffer, string>('meta', strings)
     const format = meta?.get('format')?.toString()
     if (meta === undefined || (readOnly && format === undefined)) return undefined // its owner is still making it
-    if (format !== undefined && format !== FORMAT) {
+    if (format !== undefined && format !== FORMAT && format !== FORMER_FORMAT) {
       this.#root = undefined
       void root.close()
       throw new StoreError(
@@ -352,7 +392,8 @@ export class Store {
       kept: {},
     }
     for (const name of kept) this.#kept(this.#opened, name)
-    if (format === undefined) meta.putSync('format', Buffer.from(FORMAT)) // last: it says that all is there
+    // Last: it says that all is there.
+    if (format !== FORMAT && !readOnly) meta.putSync('format', Buffer.from(FORMAT))
     return this.#opened
   }
 
@@ -399,6 +440,17 @@ export class Store {
   }
 }
 
+function* inParts<T>(items: Iterable<T>, sizeMax: number): Iterable<T[]> {
+  let part: T[] = []
+  for (const item of items) {
+    part.push(item)
+    if (part.length < sizeMax) continue
+    yield part
+    part = []
+  }
+  if (part.length > 0) yield part
+}
+
 /** lmdb-js ends the process when it is given anything else, so it is looked at before. */
 function isLmdb(file: string): boolean {
   const head = Buffer.alloc(LMDB_MAGIC_AT + 4)
@@ -441,6 +493,9 @@ class Writes implements StoreBatch {
   }
   remove(from: Kept, key: Buffer): void {
     void this.#to.kept[from]!.remove(key)
+  }
+  removeRange(from: Kept, start: Buffer, end: Buffer): void {
+    for (const key of [...this.#to.kept[from]!.getKeys({ start, end })]) this.remove(from, key)
   }
 }
 

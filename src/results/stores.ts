@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { Entry } from './catalogue.ts'
 import { addHandlerCounts, allHandlerCounts, type HandlerCounts } from './handler-counts.ts'
 import { newest } from './handler-results.ts'
+import { merged } from './merge.ts'
 import {
   type Counters,
   emptyCounters,
@@ -16,8 +17,6 @@ import {
 } from './progress.ts'
 import { foldRows } from './row.ts'
 import { FOLDER, type Kept, openStore, type Snapshot, type Store, StoreError } from './store.ts'
-
-type Item = { key: Buffer; value: Buffer }
 
 /**
  * Opens the stores of so many partitions for reading; they may not exist yet. `opened`: stores of this process, which
@@ -141,33 +140,5 @@ export class Stores {
 
   async close(): Promise<void> {
     await Promise.all(this.#own.map((store) => store.close()))
-  }
-}
-
-/** Items of several ranges in the order of their keys, those of one key folded into one. */
-function* merged(ranges: Iterable<Item>[], fold: (values: Buffer[]) => Buffer): Iterable<Item> {
-  const heads: { item: Item; rest: Iterator<Item> }[] = []
-  for (const range of ranges) {
-    const rest = range[Symbol.iterator]()
-    const { done, value } = rest.next()
-    if (!done) heads.push({ item: value, rest })
-  }
-  try {
-    while (heads.length > 0) {
-      let { key } = heads[0].item
-      for (const { item } of heads) if (item.key.compare(key) < 0) key = item.key
-      const values: Buffer[] = []
-      for (let i = heads.length - 1; i >= 0; i--) {
-        const head = heads[i]
-        if (!head.item.key.equals(key)) continue
-        values.push(head.item.value)
-        const { done, value } = head.rest.next()
-        if (done) heads.splice(i, 1)
-        else head.item = value
-      }
-      yield { key, value: values.length === 1 ? values[0] : fold(values) }
-    }
-  } finally {
-    for (const { rest } of heads) rest.return?.()
   }
 }

@@ -5,6 +5,7 @@ import type { Measure } from '../../src/config/config.ts'
 import { Delta, STATS } from '../../src/processor/delta.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { Merged, type RowStore } from '../../src/processor/merged.ts'
+import type { RowBatch } from '../../src/processor/rows.ts'
 import { processSeed } from '../../src/processor/seed.ts'
 import { encodeParts, rowKey } from '../../src/results/keys.ts'
 import { heldKey, Row } from '../../src/results/row.ts'
@@ -19,8 +20,8 @@ const measure: Measure = {
   quantiles: true,
 }
 
-/** A store in memory. */
-class Kept implements RowStore {
+/** A store in memory, for commits of few rows. */
+class Kept implements RowStore, RowBatch {
   readonly rows = new Map<string, Buffer>()
   readonly measures = () => [{ id: 3, measure }]
   getRow(key: Buffer): Buffer | undefined {
@@ -29,12 +30,20 @@ class Kept implements RowStore {
   putRow(key: Buffer, value: Buffer): void {
     this.rows.set(key.toString('hex'), Buffer.from(value))
   }
+  readonly put = noRuns
+  readonly removeRange = noRuns
+  readonly putMeta = noRuns
+  readonly removeMeta = noRuns
   /** All rows as one. */
   total(): Row {
     const total = new Row()
     for (const value of this.rows.values()) total.merge(value, false)
     return total
   }
+}
+
+function noRuns(): never {
+  throw new Error('there are no runs here')
 }
 
 function delta(from: number, to: number): ArrayBufferLike {
@@ -54,29 +63,6 @@ test('only rows touched since the last commit are written', () => {
   merged.merge(delta(3, 4))
   assert.equal(merged.write(store), 1)
   assert.equal(store.total().count, 18)
-})
-
-test('rows are let go when there are too many, but for those not yet written', () => {
-  const store = new Kept()
-  const rowsMax = 10_000
-  const merged = new Merged(store, [measure], rowsMax)
-  const step = 3000
-  const steps = Math.ceil(rowsMax / step) + 1
-  for (let i = 0; i < steps; i++) {
-    merged.merge(delta(i * step, (i + 1) * step))
-    merged.write(store)
-    merged.letGo()
-  }
-  assert.ok(merged.rows <= rowsMax)
-  merged.merge(delta(0, rowsMax + 1)) // read again from the store, and not written
-  merged.letGo()
-  assert.equal(merged.rows, rowsMax + 1)
-  merged.merge(delta(0, 10))
-  merged.write(store)
-  merged.letGo()
-  assert.equal(merged.rows, 0)
-  const { count, total } = store.total()
-  assert.deepEqual([count, total], [steps * step + rowsMax + 11, steps * step + rowsMax + 11])
 })
 
 test('rows whose hashes are the same stay apart by window and key', () => {

@@ -34,7 +34,7 @@ async function read(): Promise<void> {
   const held = store.snapshot()
   const bytesOf = (snapshot: ReturnType<typeof store.snapshot>) => {
     let bytes = 0
-    for (const { value } of snapshot.range(Buffer.of(0), Buffer.of(0xff))) bytes += value.length
+    for (const { value } of snapshot.range(Buffer.alloc(4), Buffer.of(0xff))) bytes += value.length
     return bytes
   }
   process.on('message', () => {

@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { millrace } from '#proto'
+import type { Measure } from '../../src/config/config.ts'
+import { CHECKPOINT_COMMITS, CHECKPOINT_RUNS_MIN, ROWS_IN_PLACE_MAX } from '../../src/limits.ts'
+import { Fold } from '../../src/processor/fold.ts'
+import { Merged } from '../../src/processor/merged.ts'
+import { decodeParts, encodeParts, measureKey, partsOf, rowKey, windowOf } from '../../src/results/keys.ts'
+import { Query } from '../../src/results/query.ts'
+import { Row } from '../../src/results/row.ts'
+import { RUNS_PREFIX } from '../../src/results/runs.ts'
+import { openStore, type Store } from '../../src/results/store.ts'
+import { openStores } from '../../src/results/stores.ts'
+import { atEnd, folder } from '../results/folder.ts'
+
+const { Frame } = millrace.v1
+const MINUTE = 60_000
+const measure: Measure = {
+  name: 'm',
+  where: { type: '*' },
+  by: ['subject'],
+  value: 'value',
+  window: MINUTE,
+  quantiles: true,
+}
+const MANY = ROWS_IN_PLACE_MAX * 2
+
+interface Event {
+  subject: string
+  value: number
+  /** The number of its window. */
+  minute: number
+}
+
+/** What the store should have: count and sum by subject and window. */
+class Model {
+  readonly rows = new Map<string, { count: number; sum: number }>()
+  add(events: readonly Event[]): void {
+    for (const { subject, value, minute } of events) {
+      const key = `${subject} ${minute}`
+      const row = this.rows.get(key) ?? { count: 0, sum: 0 }
+      row.count++
+      row.sum += value
+      this.rows.set(key, row)
+    }
+  }
+}
+
+async function owned(path: string, rowsMax?: number) {
+  const store = await openStore(path, 0, { measures: [measure] })
+  const epoch = await store.takeOwnership()
+  const merged = new Merged(store, [measure], rowsMax)
+  const fold = new Fold([measure])
+  return {
+    store,
+    merged,
+    async commit(events: readonly Event[]): Promise<void> {
+      const frames = Frame.encode({
+        events: events.map(({ minute, ...event }) => ({ ...event, timeUnixNano: minute * MINUTE * 1e6 })),
+      }).finish()
+      merged.merge(fold.task(frames, [frames.length, 0]))
+      await store.commit(epoch, (batch) => merged.write(batch))
+      merged.letGo()
+    },
+    /** With nothing new, until nothing is left to be done. */
+    async calm(): Promise<void> {
+      for (let commits = 0; merged.behind; commits++) {
+        assert.ok(commits < 100, 'it comes to an end')
+        await store.commit(epoch, (batch) => merged.write(batch))
+        merged.letGo()
+      }
+    },
+  }
+}
+
+function seen(store: Store): Map<string, { count: number; sum: number }> {
+  const snapshot = store.snapshot()
+  const [{ id }] = store.measures()
+  const rows = new Map<string, { count: number; sum: number }>()
+  let last: Buffer = Buffer.alloc(0)
+  try {
+    for (const { key, value } of snapshot.range(measureKey(id), measureKey(id + 1))) {
+      assert.ok(key.compare(last) > 0, 'in the order of their keys, none twice')
+      last = key
+      const { count, total, sketch } = new Row().merge(value, true)
+      assert.ok(sketch !== undefined)
+      rows.set(`${decodeParts(partsOf(key)!)[0]} ${windowOf(key) / MINUTE}`, { count, sum: total })
+    }
+  } finally {
+    snapshot.done()
+  }
+  return rows
+}
+
+/** Events of subjects s0, s1, … in a scattered order. */
+function scattered(size: number, subjects: number, seed: number, minute = 0): Event[] {
+  return Array.from({ length: size }, (_, i) => ({
+    subject: `s${(i * 7919 + seed * 104_729) % subjects}`,
+    value: (i + seed) % 100,
+    minute: minute + (i % 2),
+  }))
+}
+
+function runsIn(store: Store): number {
+  return [...store.metaRange(RUNS_PREFIX)].length
+}
+
+async function opened(t: TestContext, path: string): Promise<Store> {
+  const store = await openStore(path, 0, { readOnly: true })
+  atEnd(t, () => store.close())
+  return store
+}
+
+test('whatever a commit puts into runs or places, a reader sees each row as it was merged', async (t) => {
+  const path = folder(t)
+  const { store, merged, commit, calm } = await owned(path)
+  atEnd(t, () => store.close())
+  const reader = await opened(t, path)
+  const model = new Model()
+  let withRuns = 0
+  for (let n = 0; n < (CHECKPOINT_RUNS_MIN + CHECKPOINT_COMMITS) * 3; n++) {
+    const events = n % 11 === 10 ? scattered(50, 9000, n) : scattered(MANY + n * 100, 9000 + n * 50, n, n % 3)
+    await commit(events)
+    model.add(events)
+    withRuns += runsIn(store)
+    assert.deepEqual(seen(reader), model.rows)
+  }
+  assert.ok(withRuns > CHECKPOINT_COMMITS)
+  await calm()
+  assert.equal(runsIn(store), 0)
+  assert.deepEqual(seen(reader), model.rows)
+  // And so in their places.
+  const [{ id }] = store.measures()
+  for (const [key, { count }] of model.rows) {
+    const [subject, minute] = key.split(' ')
+    const stored = store.getRow(rowKey(id, encodeParts([subject]), Number(minute) * MINUTE))
+    assert.equal(new Row().merge(stored!, false).count, count)
+  }
+  assert.ok(merged.rows >= model.rows.size)
+  const snapshot = store.snapshot()
+  assert.deepEqual([...snapshot.kept('runs', Buffer.alloc(1), Buffer.of(0xff))], [])
+  snapshot.done()
+})
+
+test('few rows need no run, and when few come after many, runs end', async (t) => {
+  const { store, merged, commit } = await owned(folder(t))
+  atEnd(t, () => store.close())
+  await commit(scattered(ROWS_IN_PLACE_MAX, ROWS_IN_PLACE_MAX, 1))
+  assert.ok(!merged.behind)
+  await commit(scattered(MANY, MANY, 2))
+  assert.ok(merged.behind)
+  for (let n = 0; merged.behind; n++) {
+    assert.ok(n < CHECKPOINT_COMMITS * 4, 'while small commits go on')
+    await commit(scattered(100, MANY, n))
+  }
+  assert.equal(runsIn(store), 0)
+})
+
+test('an owner puts what the one before left in runs into places, and goes on from there', async (t) => {
+  const path = folder(t)
+  const model = new Model()
+  const reader = await opened(t, path)
+  for (let owner = 0; owner < 3; owner++) {
+    const { store, merged, commit } = await owned(path)
+    assert.equal(runsIn(store), 0)
+    if (owner > 0) assert.deepEqual(seen(reader), model.rows)
+    for (let n = 0; n < CHECKPOINT_RUNS_MIN + 1 + owner; n++) {
+      const events = scattered(MANY, 12_000, owner * 10 + n)
+      await commit(events)
+      model.add(events)
+    }
+    assert.ok(merged.behind)
+    assert.ok(runsIn(store) > 0)
+    await store.close()
+  }
+  assert.deepEqual(seen(reader), model.rows)
+})
+
+test('rows are let go when there are too many, but for those that are not in their places', async (t) => {
+  const path = folder(t)
+  const rowsMax = MANY
+  const { store, merged, commit, calm } = await owned(path, rowsMax)
+  atEnd(t, () => store.close())
+  const model = new Model()
+  let most = 0
+  for (let n = 0; n < 30; n++) {
+    const events = scattered(MANY, MANY * 20, n * 31)
+    await commit(events)
+    model.add(events)
+    most = Math.max(most, merged.rows)
+  }
+  assert.ok(model.rows.size > rowsMax * 10)
+  assert.ok(most < rowsMax * 6, `${most} rows in memory`)
+  assert.deepEqual(seen(store), model.rows)
+  await calm()
+  const events = scattered(MANY, MANY * 20, 3) // of rows that were let go
+  await commit(events)
+  model.add(events)
+  assert.deepEqual(seen(store), model.rows)
+})
+
+test('queries answer the same whether rows are in runs or in their places', async (t) => {
+  const path = folder(t)
+  const { store, commit, calm } = await owned(path)
+  atEnd(t, () => store.close())
+  for (let n = 0; n < CHECKPOINT_RUNS_MIN + 2; n++) await commit(scattered(MANY, 10_000, n, n % 4))
+  const stores = await openStores(path, 1)
+  atEnd(t, () => stores.close())
+  const query = new Query(stores)
+  const asked = async () => [
+    await query.rows('m', { key: ['s77'] }),
+    await query.rows('m', { key: ['s9999'], merge: true }),
+    await query.rows('m', { key: ['none'] }),
+    await query.rows('m', { limit: 1000, merge: true }),
+    await query.rows('m', {
+      limit: 200,
+      from: MINUTE,
+      to: 2 * MINUTE,
+      cursor: (await query.rows('m', { limit: 7 })).cursor,
+    }),
+    await query.top('m', { by: 'sum', limit: 20 }),
+    await query.top('m', { by: 'count', from: 2 * MINUTE }),
+  ]
+  assert.ok(runsIn(store) > 0)
+  const fromRuns = await asked()
+  await calm()
+  assert.equal(runsIn(store), 0)
+  assert.deepEqual(await asked(), fromRuns)
+})
+
+test('a measure that is gone takes its runs with it', async (t) => {
+  const path = folder(t)
+  const { store, merged, commit } = await owned(path)
+  await commit(scattered(MANY, MANY, 1))
+  assert.ok(merged.behind)
+  const [{ id }] = store.measures()
+  await store.close()
+  const next = await openStore(path, 0, { measures: [] })
+  atEnd(t, () => next.close())
+  await next.takeOwnership()
+  await next.tidied()
+  const snapshot = next.snapshot()
+  assert.deepEqual([...snapshot.range(measureKey(id), measureKey(id + 1))], [])
+  assert.deepEqual([...snapshot.kept('runs', measureKey(id), measureKey(id + 1))], [])
+  snapshot.done()
+})

@@ -5,7 +5,8 @@ import type { Config, Measure } from '../config/config.ts'
 import { MERGED_BUCKETS_MAX, MERGED_ROWS_MAX } from '../limits.ts'
 import { identity } from '../results/catalogue.ts'
 import { Delta } from './delta.ts'
-import { type RowBatch, type RowSource, Rows } from './rows.ts'
+import type { RowBatch } from './placement.ts'
+import { type RowSource, Rows } from './rows.ts'
 import { processSeed } from './seed.ts'
 
 /** From here on rows are put into their places faster than others come. */
@@ -23,7 +24,7 @@ export function measuresOf({ measures, plans = [] }: Pick<Config, 'measures' | '
 
 export class Merged {
   /** In the order of the configuration. */
-  #measures: Rows[]
+  readonly #measures: readonly Rows[]
   readonly #rowsMax: number
 
   /** `measures` as configured; the store's owner has given them ids. `rowsMax`: to be kept, once committed. */
@@ -61,7 +62,7 @@ export class Merged {
 
   /** How many rows there are, as a part of how many are to be kept; or of their buckets, where these are the greater part. */
   get #fullness(): number {
-    const cells = this.#measures.reduce((sum, { buckets }) => sum + buckets.cells, 0)
+    const cells = this.#measures.reduce((sum, one) => sum + one.cells, 0)
     return Math.max(this.rows / this.#rowsMax, cells / MERGED_BUCKETS_MAX)
   }
 
@@ -83,9 +84,9 @@ export class Merged {
   letGo(): void {
     const kept = this.#measures.reduce((sum, { keptSize }) => sum + keptSize, 0)
     const go = this.#fullness > 1 && kept * 2 <= this.rows
-    this.#measures = this.#measures.map((measure) => {
-      if (go) return measure.kept()
-      return measure.scattered ? measure.inOrder() : measure
-    })
+    for (const measure of this.#measures) {
+      if (go) measure.letGo()
+      else measure.tidy()
+    }
   }
 }

@@ -6,7 +6,7 @@
 import { KEY_BYTES_MAX } from '../limits.ts'
 import { rowKey } from '../results/keys.ts'
 import { WINDOW } from './delta.ts'
-import { DOUBLES, INTS, KEY_AT, KEY_BYTES, type RowTable } from './row-table.ts'
+import { DOUBLES, INTS, KEY_AT, KEY_BYTES, type Keyed } from './row-table.ts'
 
 const ROW_BITS = 24
 const ROW_MASK = (1 << ROW_BITS) - 1
@@ -23,19 +23,19 @@ export class RowOrder {
   #words = new BigUint64Array(WORDS_MIN)
   #halves = new Uint32Array(this.#words.buffer)
 
-  /** Sorts rows whose keys begin with so many bytes alike. */
-  sort(table: RowTable, rows: Int32Array, alike: number): void {
-    const size = rows.length
+  /** Rows of which so many are in order already. The same array, or another one. */
+  sort(table: Keyed & { alike: number }, rows: Int32Array, ordered = 0): Int32Array {
     if (table.doubles.length > ORDERED_ROWS_MAX * DOUBLES)
       throw new Error('more rows than can be put in order')
-    if (size > this.#words.length) {
-      this.#words = new BigUint64Array(size * 2)
+    if (rows.length > this.#words.length) {
+      this.#words = new BigUint64Array(rows.length * 2)
       this.#halves = new Uint32Array(this.#words.buffer)
     }
-    this.#sort(table, rows, 0, size, Math.min(alike, KEY_BYTES_MAX - STEP_BYTES))
+    this.#sort(table, rows, ordered, rows.length, Math.min(table.alike, KEY_BYTES_MAX - STEP_BYTES))
+    return ordered === 0 || ordered === rows.length ? rows : merged(table, rows, ordered)
   }
 
-  #sort(table: RowTable, rows: Int32Array, from: number, to: number, alike: number): void {
+  #sort(table: Keyed, rows: Int32Array, from: number, to: number, alike: number): void {
     if (to - from <= FEW) {
       insert(table, rows, from, to)
       return
@@ -69,7 +69,7 @@ export class RowOrder {
   }
 
   /** Of keys that are alike so far. No key is the beginning of another one. */
-  #sortAlike(table: RowTable, rows: Int32Array, from: number, to: number, alike: number): void {
+  #sortAlike(table: Keyed, rows: Int32Array, from: number, to: number, alike: number): void {
     const over = table.ints[rows[from] * INTS + KEY_BYTES] <= alike
     if (!over && alike <= KEY_BYTES_MAX - STEP_BYTES) this.#sort(table, rows, from, to, alike)
     else if (to - from <= FEW) insert(table, rows, from, to)
@@ -79,17 +79,17 @@ export class RowOrder {
 }
 
 /** Rows of which those before `middle` are in order, and those from there on. */
-export function mergedRows(table: RowTable, rows: Int32Array, middle: number): Int32Array {
-  const merged = new Int32Array(rows.length)
-  for (let at = 0, a = 0, b = middle; at < merged.length; at++) {
+function merged(table: Keyed, rows: Int32Array, middle: number): Int32Array {
+  const both = new Int32Array(rows.length)
+  for (let at = 0, a = 0, b = middle; at < both.length; at++) {
     const takeA = b === rows.length || (a < middle && compare(table, rows[a], rows[b]) < 0)
-    merged[at] = takeA ? rows[a++] : rows[b++]
+    both[at] = takeA ? rows[a++] : rows[b++]
   }
-  return merged
+  return both
 }
 
 /** By insertion: right for any keys. */
-function insert(table: RowTable, rows: Int32Array, from: number, to: number): void {
+function insert(table: Keyed, rows: Int32Array, from: number, to: number): void {
   for (let i = from + 1; i < to; i++) {
     const row = rows[i]
     let at = i
@@ -99,7 +99,7 @@ function insert(table: RowTable, rows: Int32Array, from: number, to: number): vo
 }
 
 /** Below 0 when the key of row `a` in the store comes before that of row `b`. */
-function compare(table: RowTable, a: number, b: number): number {
+function compare(table: Keyed, a: number, b: number): number {
   const { doubles, ints, keys } = table
   const bytesA = ints[a * INTS + KEY_BYTES]
   const bytesB = ints[b * INTS + KEY_BYTES]
@@ -116,14 +116,21 @@ function compare(table: RowTable, a: number, b: number): number {
 }
 
 /** Keys that the store cuts and hashes: once for each. */
-function sortLong(table: RowTable, rows: Int32Array): void {
+function sortLong(table: Keyed, rows: Int32Array): void {
   const keyed = Array.from(rows, (row) => ({ row, key: storedKey(table, row) }))
   keyed.sort((a, b) => a.key.compare(b.key))
   rows.set(keyed.map(({ row }) => row))
 }
 
-function storedKey({ doubles, ints, keys }: RowTable, row: number): Buffer {
+function storedKey({ doubles, ints, keys }: Keyed, row: number): Buffer {
   const at = ints[row * INTS + KEY_AT]
   const parts = keys.subarray(at, at + ints[row * INTS + KEY_BYTES])
   return rowKey(0, parts, doubles[row * DOUBLES + WINDOW])
+}
+
+/** The numbers of rows whose flag is 1, of which there are so many. */
+export function flagged(flags: Uint8Array, size: number): Int32Array {
+  const rows = new Int32Array(size)
+  for (let row = 0, at = 0; at < size; row++) if (flags[row] === 1) rows[at++] = row
+  return rows
 }

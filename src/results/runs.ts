@@ -9,6 +9,7 @@
 //   value  rows in the order of their keys, each: u16 bytes of key, u32 bytes of value (little endian), key, value
 //
 // Meta `runs:<measure>` tells which runs there are: u32 the first one's number, u32 the one after the last (little endian).
+// Meta `newest:<measure>` tells of which window no row that was ever written is newer: f64 its start, Unix milliseconds.
 
 import { RUN_CHUNK_BYTES } from '../limits.ts'
 import { MEASURE_BYTES } from './keys.ts'
@@ -39,6 +40,17 @@ export function encodeRuns({ first, next }: Runs): Buffer {
 
 export function decodeRuns(value: Buffer): Runs {
   return { first: value.readUInt32LE(), next: value.readUInt32LE(4) }
+}
+
+/** In meta. */
+export function newestWindowKey(measure: number): string {
+  return `newest:${measure}`
+}
+
+export function encodeNewestWindow(start: number): Buffer {
+  const value = Buffer.allocUnsafe(8)
+  value.writeDoubleLE(start)
+  return value
 }
 
 /** Where the chunks of a run start, or the first of those whose rows may come at or after `key`. */

@@ -24,7 +24,7 @@ import { PLACED_ROWS_PER_COMMIT, REMOVED_ROWS_PER_COMMIT, STORE_READERS_MAX } fr
 import { assign, type Entry, readCatalogue, removedKey } from './catalogue.ts'
 import { after, measureKey } from './keys.ts'
 import { type Item, merged } from './merge.ts'
-import { decodeRuns, newestOf, RUNS_PREFIX, runRanges, runsKey } from './runs.ts'
+import { decodeRuns, newestOf, newestWindowKey, RUNS_PREFIX, runRanges, runsKey } from './runs.ts'
 
 const FORMAT = 'millrace results 3'
 /** Of stores without runs: their owner makes them this one. */
@@ -176,6 +176,20 @@ export class Store {
 
   getRow(key: Buffer): Buffer | undefined {
     return this.#open()?.rows.get(key)
+  }
+
+  /** The start of the newest window of a measure that there may be rows of, Unix milliseconds; -1 where there are none. */
+  newestWindow(measure: number): number {
+    const start = measureKey(measure)
+    const snapshot = this.snapshot()
+    try {
+      for (const _ of snapshot.range(start, after(start))) {
+        return snapshot.getMeta(newestWindowKey(measure))?.readDoubleLE() ?? Number.POSITIVE_INFINITY
+      }
+      return -1
+    } finally {
+      snapshot.done()
+    }
   }
 
   get(from: Kept, key: Buffer): Buffer | undefined {

@@ -5,7 +5,7 @@ import type { Measure } from '../../src/config/config.ts'
 import { Delta, STATS } from '../../src/processor/delta.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { Merged, type RowStore } from '../../src/processor/merged.ts'
-import type { RowBatch } from '../../src/processor/rows.ts'
+import type { RowBatch } from '../../src/processor/placement.ts'
 import { processSeed } from '../../src/processor/seed.ts'
 import { encodeParts, rowKey } from '../../src/results/keys.ts'
 import { heldKey, Row } from '../../src/results/row.ts'
@@ -30,9 +30,10 @@ class Kept implements RowStore, RowBatch {
   putRow(key: Buffer, value: Buffer): void {
     this.rows.set(key.toString('hex'), Buffer.from(value))
   }
+  readonly newestWindow = () => Number.POSITIVE_INFINITY
   readonly put = noRuns
   readonly removeRange = noRuns
-  readonly putMeta = noRuns
+  putMeta(): void {}
   readonly removeMeta = noRuns
   /** All rows as one. */
   total(): Row {

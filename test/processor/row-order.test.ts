@@ -30,7 +30,7 @@ function orders(rows: Keyed[]): [string[], string[]] {
   )
     alike++
   const order = Int32Array.from(rows, (_, row) => row)
-  new RowOrder().sort({ doubles, ints, keys }, order, alike)
+  new RowOrder().sort({ doubles, ints, keys, alike }, order)
   const stored = rows.map(({ parts, window }) => rowKey(0, parts, window))
   return [
     Array.from(order, (row) => stored[row].toString('hex')),

@@ -459,17 +459,24 @@ test('nothing that can be checked by rule is in the way of assistive technology'
   }
 })
 
-test('the chosen colours stay, whatever the system says', { skip }, async (t) => {
+test('the colours are those of the system until others are chosen, which stay', { skip }, async (t) => {
   const daemon = await Daemon.start(t)
   const { page, clean } = await openConsole(t, browser, daemon)
   const ground = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor')
   const light = await ground()
   const toggle = page.getByRole('button', { name: 'Dark colours' })
-  assert.equal(await toggle.getAttribute('aria-pressed'), 'false')
-  await toggle.click()
+  const pressed = () => toggle.getAttribute('aria-pressed')
+  assert.equal(await pressed(), 'false')
+  await page.emulateMedia({ colorScheme: 'dark' })
+  await until('the page is to follow the system', async () => (await pressed()) === 'true')
   const dark = await ground()
   assert.notEqual(dark, light)
-  assert.equal(await toggle.getAttribute('aria-pressed'), 'true')
+  await page.emulateMedia({ colorScheme: 'light' })
+  await until('the page is to follow it back', async () => (await pressed()) === 'false')
+  assert.equal(await ground(), light)
+  await toggle.click()
+  assert.equal(await ground(), dark)
+  assert.equal(await pressed(), 'true')
   await page.reload()
   assert.equal(await ground(), dark)
   clean()

@@ -9,6 +9,7 @@
 import type { ServerResponse } from 'node:http'
 import { Problem } from '../errors.ts'
 import { LIVE_READERS_MAX, LIVE_SAMPLES_MAX } from '../limits.ts'
+import type { Role } from '../telemetry/catalogue.ts'
 import type { AdminRoute } from './admin.ts'
 import { parameters } from './parameters.ts'
 
@@ -21,7 +22,7 @@ export interface Latency {
 
 /** Of one worker, or of the primary. */
 export interface LiveRole {
-  role: 'primary' | 'listener' | 'processor' | 'gateway'
+  role: Role
   /** Number among those of its role, from 0. */
   worker: number
   /** 0 where there is none at this moment. */

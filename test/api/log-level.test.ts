@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
 import { openAdmin } from '../../src/api/admin.ts'
-import { type Level, type LoggedRole, logLevelRoute } from '../../src/api/log-level.ts'
+import { type Level, logLevelRoute } from '../../src/api/log-level.ts'
 import { Auth } from '../../src/auth.ts'
+import type { Role } from '../../src/telemetry/catalogue.ts'
 
-const set = new Map<LoggedRole, Level>()
-const of = (role: LoggedRole) => set.get(role) ?? 'info'
+const set = new Map<Role, Level>()
+const of = (role: Role) => set.get(role) ?? 'info'
 let admin: Awaited<ReturnType<typeof openAdmin>>
 
 before(async () => {

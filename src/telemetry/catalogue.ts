@@ -75,6 +75,12 @@ const atTheDoors = {
     roles: ['gateway'],
     buckets: seconds,
   },
+  millrace_grpc_request_bytes_total: {
+    type: 'counter',
+    help: 'Bytes of gRPC messages received, without headers.',
+    labels: ['method'],
+    roles: ['gateway'],
+  },
   millrace_publish_ack_seconds: {
     type: 'histogram',
     help: 'From a complete body or message to its events being as durable as the log promises.',

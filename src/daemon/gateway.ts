@@ -6,8 +6,9 @@ import { declaredDurability } from '../log/open.ts'
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
 import { openDoorLog } from './door-log.ts'
-import { DataPort, daemonStatus, refusalLog } from './http.ts'
+import { DataPort, daemonStatus } from './http.ts'
 import { openedStores } from './opened-stores.ts'
+import { refusalLog } from './refusals.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 
 export async function gateway(parts: RoleParts): Promise<Role> {

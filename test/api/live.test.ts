@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { get, type IncomingMessage } from 'node:http'
 import { after, before, beforeEach, test } from 'node:test'
-import { openAdmin } from '../../src/api/admin.ts'
 import { liveRoute } from '../../src/api/live.ts'
-import { Auth } from '../../src/auth.ts'
 import { LIVE_READERS_MAX } from '../../src/limits.ts'
+import { openRoutes } from './admin-port.ts'
 
-let admin: Awaited<ReturnType<typeof openAdmin>>
+let admin: Awaited<ReturnType<typeof openRoutes>>
 let kept: string[] = []
 const watchers = new Set<(sample: string) => void>()
 const told = (sample: string) => {
@@ -21,8 +20,7 @@ before(async () => {
       return () => watchers.delete(watcher)
     },
   })
-  const listen = { host: '127.0.0.1', port: 0 }
-  admin = await openAdmin({ listen, auth: () => new Auth('none', 1), routes: { '/live': route } })
+  admin = await openRoutes({ '/live': route })
 })
 beforeEach(() => {
   kept = ['{"n":1}', '{"n":2}', '{"n":3}']

@@ -64,6 +64,7 @@ const ownWords: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   'internal',
   'log-unavailable',
   'no-processor',
+  'no-data-port',
   'draining',
   'unconfirmed',
 ])

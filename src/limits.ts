@@ -351,6 +351,8 @@ export const LIVE_SAMPLES_MAX = 600
 export const LIVE_INTERVAL_MS = 1_000
 /** Who may look on at once over `/live`. Past it: 429. Each may have one write of samples in its socket's buffer. */
 export const LIVE_READERS_MAX = 32
+/** How long the socket of one may take nothing of what it was sent, milliseconds: then it is closed, and another one may look on. */
+export const LIVE_READER_STALLED_MS_MAX = 30_000
 
 /** Largest body of a request that changes the level of the logs, bytes: it holds two words. */
 export const LOG_LEVEL_BODY_BYTES_MAX = 1 * KiB

@@ -1,9 +1,10 @@
 // The systems side by side, each at the settings that were measured best here.
 
-import { accessSync, constants, existsSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { startNats } from '../../scripts/brokers/nats.ts'
+import { onPath } from '../../scripts/tools/on-path.ts'
 import { Daemon } from '../daemon.ts'
 import { generate } from '../generator.ts'
 import { Child } from './child.ts'
@@ -112,20 +113,6 @@ async function openSqliteSums(): Promise<Running> {
   await checkSqlite()
   const service = await openService('sqlite-sums', undefined, 1, false)
   return { ...service, processed: service.stored } // in the same transactions
-}
-
-function onPath(program: string): string | undefined {
-  const folders = (process.env.PATH ?? '').split(delimiter)
-  return folders
-    .map((folder) => join(folder, program))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK)
-        return true
-      } catch {
-        return false
-      }
-    })
 }
 
 const system = (name: string, durability: System['durability'], open: System['open']): System => {

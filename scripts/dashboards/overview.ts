@@ -245,8 +245,11 @@ const requests = [
   }),
   lines({
     title: 'Bytes of requests',
-    description: 'Bodies received, by route.',
-    queries: [[sumRate('millrace_http_request_bytes_total', 'route'), '{{route}}']],
+    description: 'Bodies and messages received, by route or method of gRPC.',
+    queries: [
+      [sumRate('millrace_http_request_bytes_total', 'route'), '{{route}}'],
+      [sumRate('millrace_grpc_request_bytes_total', 'method'), '{{method}}'],
+    ],
     unit: 'Bps',
     width: 4,
   }),

@@ -1,9 +1,8 @@
 // Chromium for the tests of the console: the one on the PATH, or Debian's where a machine exists to run tests (CI=true).
 
 import { execFile } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
+import { onPath } from './on-path.ts'
 
 const run = promisify(execFile)
 
@@ -13,7 +12,7 @@ const packages = ['chromium', 'fonts-inter']
 
 /** Path of the program, or why there is none. Rejects where CI=true and it could not be installed. */
 export async function findChromium(): Promise<{ path: string } | { missing: string }> {
-  const path = onPath()
+  const path = installed()
   if (path !== undefined) return { path }
   const missing = `no ${names[0]} on the PATH: apt-get install ${packages.join(' ')}`
   if (process.env.CI !== 'true') return { missing }
@@ -21,21 +20,11 @@ export async function findChromium(): Promise<{ path: string } | { missing: stri
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   await run('apt-get', ['update', '-q'], { env })
   await run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], { env })
-  const installed = onPath()
-  if (installed === undefined) throw new Error(`${packages[0]} was installed, and is not on the PATH`)
-  return { path: installed }
+  const now = installed()
+  if (now === undefined) throw new Error(`${packages[0]} was installed, and is not on the PATH`)
+  return { path: now }
 }
 
-function onPath(): string | undefined {
-  const folders = (process.env.PATH ?? '').split(delimiter)
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find(isProgram)
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+function installed(): string | undefined {
+  return names.map(onPath).find((path) => path !== undefined)
 }

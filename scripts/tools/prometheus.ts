@@ -2,10 +2,11 @@
 // into .cache. It is not installed: no service is started, and root is needed only where apt has no package lists yet.
 
 import { execFile } from 'node:child_process'
-import { constants, existsSync } from 'node:fs'
-import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
-import { delimiter, join, resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { onPath } from './on-path.ts'
 
 const run = promisify(execFile)
 
@@ -20,8 +21,8 @@ export interface Prometheus {
 
 /** Rejects where they cannot be had here. Several processes may ask at the same time: each renames a whole folder. */
 export async function fetchPrometheus(): Promise<Prometheus> {
-  const prometheus = await onPath('prometheus')
-  const promtool = await onPath('promtool')
+  const prometheus = onPath('prometheus')
+  const promtool = onPath('promtool')
   if (prometheus !== undefined && promtool !== undefined) return { prometheus, promtool }
   const home = join(cache, 'prometheus')
   if (!existsSync(home)) {
@@ -63,19 +64,4 @@ async function unpack(home: string): Promise<void> {
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
-}
-
-async function onPath(name: string): Promise<string | undefined> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const file = join(folder, name)
-    if (
-      folder !== '' &&
-      (await access(file, constants.X_OK).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return file
-  }
-  return undefined
 }

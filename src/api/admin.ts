@@ -21,6 +21,10 @@ export interface AdminParts {
   auth(): Auth
   /** By path; one that ends in `/` answers for all paths below it that have no route of their own. */
   routes: Readonly<Record<string, AdminRoute>>
+  /** Of a request: what the client sent, or a new one. */
+  correlationId(request: IncomingMessage): string
+  /** Told, for the log, of each answer that says that the daemon could not do what it should. */
+  failed(problem: Problem, correlationId: string): void
 }
 
 /** /healthz and /readyz. `notReady`: why the daemon is not ready, or undefined when it is. */
@@ -43,7 +47,14 @@ export function healthRoutes(notReady: () => string | undefined): Record<string,
 export function openAdmin(parts: AdminParts): Promise<{ server: Server; address: Listen }> {
   const { listen } = parts
   const server = createServer((request, response) => {
-    void answer(parts, request, response).catch((error) => answerFailure(response, error))
+    void answer(parts, request, response).catch((error) => {
+      if (response.destroyed) return // whoever asked is gone
+      const problem =
+        error instanceof Problem ? error : new Problem('internal', (error as Error).message, { cause: error })
+      const correlationId = parts.correlationId(request)
+      if (problem.status >= 500) parts.failed(problem, correlationId)
+      answerProblem(response, problem, correlationId)
+    })
   })
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
@@ -107,14 +118,16 @@ function checkOrigin({ headers }: IncomingMessage): void {
   }
 }
 
-function answerFailure(response: ServerResponse, error: unknown): void {
-  const problem = error instanceof Problem ? error : new Problem('internal', (error as Error).message)
+function answerProblem(response: ServerResponse, problem: Problem, correlationId: string): void {
   if (response.headersSent) {
     response.destroy()
     return
   }
   const { retryAfter } = problem
+  response.setHeader('x-correlation-id', correlationId)
   if (retryAfter !== undefined) response.setHeader('retry-after', String(retryAfter))
   if (problem.code === 'unauthenticated') response.setHeader('www-authenticate', 'Bearer')
-  response.writeHead(problem.status, { 'content-type': 'application/problem+json' }).end(problem.body(''))
+  response
+    .writeHead(problem.status, { 'content-type': 'application/problem+json' })
+    .end(problem.body(correlationId))
 }

@@ -4,11 +4,12 @@
 //   else                        {"samples":[…]}, the newest last; ?samples=N of them, 1 by default
 //
 // A reader that is slow costs what one write needs: while its socket has no room it is told nothing, and goes on with
-// the newest sample then.
+// the newest sample then. One that takes nothing at all for long is closed: its place is for another one.
 
 import type { ServerResponse } from 'node:http'
 import { Problem } from '../errors.ts'
-import { LIVE_READERS_MAX, LIVE_SAMPLES_MAX } from '../limits.ts'
+import { LIVE_READER_STALLED_MS_MAX, LIVE_READERS_MAX, LIVE_SAMPLES_MAX } from '../limits.ts'
+import type { Role } from '../telemetry/catalogue.ts'
 import type { AdminRoute } from './admin.ts'
 import { parameters } from './parameters.ts'
 
@@ -21,7 +22,7 @@ export interface Latency {
 
 /** Of one worker, or of the primary. */
 export interface LiveRole {
-  role: 'primary' | 'listener' | 'processor' | 'gateway'
+  role: Role
   /** Number among those of its role, from 0. */
   worker: number
   /** 0 where there is none at this moment. */
@@ -74,7 +75,8 @@ export interface Samples {
   watch(told: (sample: string) => void): () => void
 }
 
-export function liveRoute(samples: Samples): AdminRoute {
+/** `stalledMsMax`: how long a reader may take nothing. */
+export function liveRoute(samples: Samples, stalledMsMax = LIVE_READER_STALLED_MS_MAX): AdminRoute {
   const readers = new Set<Reader>()
   return {
     async answer(request, response, { searchParams }) {
@@ -90,7 +92,7 @@ export function liveRoute(samples: Samples): AdminRoute {
       if (readers.size >= LIVE_READERS_MAX) {
         throw new Problem('overloaded', `${LIVE_READERS_MAX} look on already`)
       }
-      const reader = new Reader(response)
+      const reader = new Reader(response, stalledMsMax)
       readers.add(reader)
       const unwatch = samples.watch((sample) => reader.tell(sample))
       response.once('close', () => {
@@ -110,8 +112,12 @@ class Reader {
   #begun = false
   #full = false
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, stalledMsMax: number) {
     this.#response = response
+    // Where a part of what waits has gone out meanwhile, Node begins to wait anew by itself.
+    response.setTimeout(stalledMsMax, () => {
+      if (this.#full) response.destroy()
+    })
     response.on('drain', () => {
       this.#full = false
     })

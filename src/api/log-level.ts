@@ -12,18 +12,17 @@ import type { Config } from '../config/config.ts'
 import { didYouMean } from '../config/nearest.ts'
 import { Problem } from '../errors.ts'
 import { LOG_LEVEL_BODY_BYTES_MAX } from '../limits.ts'
+import { type Role, roles } from '../telemetry/catalogue.ts'
 import type { AdminRoute } from './admin.ts'
 
 export type Level = Config['logging']['level']
 export const levels: readonly Level[] = ['fatal', 'error', 'warn', 'info', 'debug', 'trace']
-export const loggedRoles = ['primary', 'listener', 'processor', 'gateway'] as const
-export type LoggedRole = (typeof loggedRoles)[number]
 
 export interface LogLevels {
   readonly configured: Level
-  of(role: LoggedRole): Level
+  of(role: Role): Level
   /** Undefined: as configured. */
-  set(role: LoggedRole, level: Level | undefined): void
+  set(role: Role, level: Level | undefined): void
 }
 
 export function logLevelRoute(logLevels: LogLevels): AdminRoute {
@@ -34,7 +33,7 @@ export function logLevelRoute(logLevels: LogLevels): AdminRoute {
         const asked = { ...Object.fromEntries(searchParams), ...(await bodyOf(request)) }
         change(logLevels, asked, request.method === 'DELETE')
       }
-      const inForce = Object.fromEntries(loggedRoles.map((role) => [role, logLevels.of(role)]))
+      const inForce = Object.fromEntries(roles.map((role) => [role, logLevels.of(role)]))
       const text = JSON.stringify({ configured: logLevels.configured, levels: inForce })
       response.writeHead(200, { 'content-type': 'application/json' }).end(text)
     },
@@ -48,8 +47,8 @@ function change(logLevels: LogLevels, asked: Record<string, unknown>, back: bool
     throw new Problem('malformed', `there is no ${name} here${didYouMean(name, names)}`)
   }
   const level = back ? undefined : oneOf('level', asked.level, levels)
-  const roles = asked.role === undefined ? loggedRoles : [oneOf('role', asked.role, loggedRoles)]
-  for (const role of roles) logLevels.set(role, level)
+  const of = asked.role === undefined ? roles : [oneOf('role', asked.role, roles)]
+  for (const role of of) logLevels.set(role, level)
 }
 
 function oneOf<T extends string>(name: string, given: unknown, choices: readonly T[]): T {

@@ -1,7 +1,8 @@
 // `millrace log-level`: how much the daemon logs, shown and changed while it runs.
 
-import { levels, loggedRoles } from '../api/log-level.ts'
+import { levels } from '../api/log-level.ts'
 import { didYouMean } from '../config/nearest.ts'
+import { roles } from '../telemetry/catalogue.ts'
 import { Admin, adminOption } from './admin.ts'
 import { daemonOptions } from './client.ts'
 import { type Command, UsageError, type Words } from './command.ts'
@@ -15,7 +16,7 @@ export const logLevel: Command = {
   arity: [0, 1],
   summary: 'show how much the daemon logs, or change it until it is restarted or reloaded',
   options: {
-    role: { value: 'ROLE', help: `of ${loggedRoles.join(', ')} only (default: of all)` },
+    role: { value: 'ROLE', help: `of ${roles.join(', ')} only (default: of all)` },
     json: { help: 'print JSON' },
     admin: adminOption,
     'auth-key': daemonOptions['auth-key'],
@@ -32,7 +33,7 @@ export const logLevel: Command = {
 
 function requestOf(words: Words): [path: string, init: RequestInit] {
   const [level] = words.operands
-  const role = words.choice('role', loggedRoles)
+  const role = words.choice('role', roles)
   const query = new URLSearchParams(role === undefined ? {} : { role })
   if (level === undefined) {
     if (role !== undefined) throw new UsageError('--role says whose level changes: to which LEVEL?')

@@ -1,5 +1,6 @@
 // The hottest keys of a measure, asked for again and again, but never so often that it would cost the daemon much.
 
+import { setTimeout } from 'node:timers/promises'
 import type { Row } from '../client/answers.ts'
 import type { Client } from '../client/client.ts'
 
@@ -52,17 +53,7 @@ export class HottestKeys {
       }
       changed()
       const wait = Math.max(INTERVAL_MS, (performance.now() - startedAt) * INTERVAL_QUERIES)
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, wait)
-        signal.addEventListener(
-          'abort',
-          () => {
-            clearTimeout(timer)
-            resolve()
-          },
-          { once: true },
-        )
-      })
+      await setTimeout(wait, undefined, { signal }).catch(() => {}) // aborted: over at once
     }
   }
 

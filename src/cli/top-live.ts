@@ -2,6 +2,7 @@
 // elsewhere.
 
 import { once } from 'node:events'
+import { setTimeout } from 'node:timers/promises'
 import type { ReadStream } from 'node:tty'
 import type { Sample } from '../api/live.ts'
 import { Admin } from './admin.ts'
@@ -107,25 +108,13 @@ async function draw(
         away = error.message
       }
       show()
-      await pause(RETRY_MS, end.signal)
+      await setTimeout(RETRY_MS, undefined, { signal: end.signal }).catch(() => {}) // aborted: over at once
     }
   } finally {
     end.abort()
     terminal.end()
     await client.close()
   }
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, milliseconds)
-    signal.addEventListener('abort', done, { once: true })
-    function done() {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-  })
 }
 
 const CTRL_C = '\u0003'

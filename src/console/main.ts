@@ -15,4 +15,4 @@ followLive((sample) => {
 })
 tapPanel()
 void profilePanel()
-void measuresPanel()
+measuresPanel()

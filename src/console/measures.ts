@@ -2,12 +2,14 @@
 
 import { type Measure, type Row, type Rows, type Stat, stats } from './answers.ts'
 import { byId, element, say, terms } from './dom.ts'
-import { get, wordsOf } from './door.ts'
+import { get, Refusal, wordsOf } from './door.ts'
 import { count, keyText, measured, time } from './format.ts'
 import { KeyChart } from './key-chart.ts'
-import { PAUSE_MS_MIN, type Poll, poll } from './poll.ts'
+import { type Poll, poll } from './poll.ts'
 
 const orders = ['count', 'sum', 'mean', 'max', 'min'] as const
+/** After so long the daemon is asked again which measures there are, milliseconds: a reload may have changed them. */
+const LISTED_MS_MAX = 60_000
 /** Of a table, as far as there is room. */
 const columns: readonly Stat[] = ['count', 'sum', 'mean', 'min', 'max', 'p95']
 
@@ -18,24 +20,11 @@ export function statsOf({ value, quantiles }: Measure): Stat[] {
   )
 }
 
-/** Which measures there are is asked for until there is an answer. */
-export async function measuresPanel(): Promise<void> {
-  const told = byId('measure-told')
-  for (;;) {
-    try {
-      const { measures } = await get<{ measures: Measure[] }>('/v1/measures')
-      if (measures.length > 0) new MeasuresPanel(measures)
-      else say(told, 'No measures are configured.')
-      return
-    } catch (error) {
-      say(told, `No answer: ${wordsOf(error)}.`)
-    }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS_MIN))
-  }
+export function measuresPanel(): void {
+  new MeasuresPanel()
 }
 
 class MeasuresPanel {
-  readonly #measures: Measure[]
   readonly #measure = byId<HTMLSelectElement>('measure')
   readonly #order = byId<HTMLSelectElement>('order')
   readonly #rows = byId<HTMLSelectElement>('rows')
@@ -44,16 +33,21 @@ class MeasuresPanel {
   readonly #table = byId<HTMLTableElement>('top')
   readonly #poll: Poll
   readonly #chart = new KeyChart()
-  #chosen: Measure
+  #measures: Measure[] = []
+  #listedAt = Number.NEGATIVE_INFINITY
+  /** The first one's name, until somebody chooses; where a reload takes it away, it is chosen again once it is back. */
+  #wanted: string | undefined
+  /** Undefined while none is known. */
+  #chosen: Measure | undefined
   /** The first parts of the keys that are listed; empty for those that come first. */
   #beginning: string[] = []
   #key: string[] | undefined
 
-  constructor(measures: Measure[]) {
-    this.#measures = measures
-    this.#chosen = measures[0]
-    this.#measure.append(...measures.map(({ name }) => element('option', {}, name)))
-    this.#measure.addEventListener('change', () => this.#choose())
+  constructor() {
+    this.#measure.addEventListener('change', () => {
+      this.#wanted = this.#measure.value
+      this.#choose()
+    })
     for (const select of [this.#order, this.#rows]) {
       select.addEventListener('change', () => this.#poll.now())
     }
@@ -68,12 +62,36 @@ class MeasuresPanel {
       this.#showKey(undefined)
     })
     this.#poll = poll(byId('measures'), (signal) => this.#ask(signal))
+    this.#poll.now()
+  }
+
+  /** Asks which measures there are, unless that is known. */
+  async #list(signal: AbortSignal): Promise<void> {
+    if (performance.now() - this.#listedAt < LISTED_MS_MAX) return
+    const { measures } = await get<{ measures: Measure[] }>('/v1/measures', { signal })
+    if (signal.aborted) return
+    this.#listedAt = performance.now()
+    if (JSON.stringify(measures) === JSON.stringify(this.#measures)) return
+    this.#measures = measures
+    this.#measure.replaceChildren(...measures.map(({ name }) => element('option', {}, name)))
     this.#choose()
   }
 
+  /** The one that is wanted, or else the first. Where it is the same as before, everything stays as it is. */
   #choose(): void {
-    const measure = this.#measures.find(({ name }) => name === this.#measure.value) ?? this.#measures[0]
+    const measure = this.#measures.find(({ name }) => name === this.#wanted) ?? this.#measures[0]
+    this.#wanted ??= measure?.name
+    if (measure !== undefined) this.#measure.value = measure.name
+    if (JSON.stringify(measure) === JSON.stringify(this.#chosen)) return
     this.#chosen = measure
+    this.#table.tBodies[0].replaceChildren()
+    this.#beginning = []
+    if (measure !== undefined) this.#lay(measure)
+    this.#showKey(undefined)
+  }
+
+  /** What there is to choose and to see of a measure. */
+  #lay(measure: Measure): void {
     const possible = orders.filter((order) => order === 'count' || measure.value === 'value')
     const order = this.#order.value
     this.#order.replaceChildren(...possible.map((one) => element('option', {}, one)))
@@ -91,35 +109,45 @@ class MeasuresPanel {
       element('th', { scope: 'col' }, measure.by.join(' · ')),
       ...heads.map((stat) => element('th', { scope: 'col', class: `number ${wide(stat)}` }, stat)),
     )
-    this.#table.tBodies[0].replaceChildren()
-    this.#beginning = []
-    this.#showKey(undefined)
   }
 
   /** Asks for all of a key as soon as all its parts are given, and else for the keys that begin so. */
   #find(): void {
     const parts = [...document.querySelectorAll<HTMLInputElement>('#parts input')].map(({ value }) => value)
     while (parts.at(-1) === '') parts.pop()
-    const whole = parts.length === this.#chosen.by.length
+    const whole = parts.length === this.#chosen?.by.length
     this.#beginning = whole ? [] : parts
     this.#showKey(whole ? parts : undefined)
   }
 
   #showKey(key: string[] | undefined): void {
     this.#key = key
-    this.#chart.choose(this.#chosen, key, this.#from())
+    if (this.#chosen !== undefined) this.#chart.choose(this.#chosen, key, this.#from())
     this.#poll.now()
   }
 
   /** Windows from here on, as a parameter of queries. */
   #from(): string | undefined {
     const seconds = Number(this.#span.value)
-    if (seconds === 0 || this.#chosen.window === 'all') return undefined
+    if (seconds === 0 || this.#chosen?.window === 'all') return undefined
     return new Date(Date.now() - seconds * 1000).toISOString()
   }
 
   async #ask(signal: AbortSignal): Promise<void> {
-    const measure = this.#chosen
+    try {
+      await this.#list(signal)
+      if (signal.aborted) return
+      if (this.#chosen === undefined) say(this.#told, 'No measures are configured.')
+      else await this.#askFor(this.#chosen, signal)
+    } catch (error) {
+      if (signal.aborted) return
+      const isUnknown = error instanceof Refusal && error.status === 404
+      if (isUnknown) this.#listedAt = Number.NEGATIVE_INFINITY // they are others now
+      say(this.#told, `No answer: ${wordsOf(error)}.`)
+    }
+  }
+
+  async #askFor(measure: Measure, signal: AbortSignal): Promise<void> {
     const search = new URLSearchParams({ limit: this.#rows.value })
     const from = this.#from()
     if (from !== undefined) search.set('from', from)
@@ -128,19 +156,14 @@ class MeasuresPanel {
     else search.set('merge', 'true')
     for (const part of begins) search.append('key', part)
     const path = `/v1/measures/${encodeURIComponent(measure.name)}${begins.length === 0 ? '/top' : ''}`
-    try {
-      const [{ rows, cursor }] = await Promise.all([
-        get<Rows>(`${path}?${search}`, { signal }),
-        this.#chart.refresh(signal),
-      ])
-      if (signal.aborted) return
-      this.#fill(measure, rows)
-      if (begins.length > 0)
-        say(this.#told, `${count(rows.length)}${cursor ? ' of more' : ''} keys begin so.`)
-      else say(this.#told, rows.length === 0 ? 'Nothing has been counted yet.' : '')
-    } catch (error) {
-      if (!signal.aborted) say(this.#told, `No answer: ${wordsOf(error)}.`)
-    }
+    const [{ rows, cursor }] = await Promise.all([
+      get<Rows>(`${path}?${search}`, { signal }),
+      this.#chart.refresh(signal),
+    ])
+    if (signal.aborted) return
+    this.#fill(measure, rows)
+    if (begins.length > 0) say(this.#told, `${count(rows.length)}${cursor ? ' of more' : ''} keys begin so.`)
+    else say(this.#told, rows.length === 0 ? 'Nothing has been counted yet.' : '')
   }
 
   /** Lines change in place, so that the focus stays where it is. */

@@ -1,23 +1,25 @@
-// Light or dark: as the system says, until somebody chooses. Runs before anything is painted, so it is no module.
+// Light or dark, as `data-theme` of the document: what the system says, until somebody chooses. Runs before anything is
+// painted, so it is no module.
 {
   const KEPT = 'millrace-theme'
   const root = document.documentElement
   const system = matchMedia('(prefers-color-scheme: dark)')
-  const isDark = () => (root.dataset.theme ?? (system.matches ? 'dark' : 'light')) === 'dark'
-  const kept = localStorage.getItem(KEPT)
-  if (kept === 'dark' || kept === 'light') root.dataset.theme = kept
-
-  const tell = () => {
-    document.querySelector('#theme')?.setAttribute('aria-pressed', String(isDark()))
+  const chosen = () => {
+    const kept = localStorage.getItem(KEPT)
+    return kept === 'dark' || kept === 'light' ? kept : undefined
+  }
+  const set = () => {
+    root.dataset.theme = chosen() ?? (system.matches ? 'dark' : 'light')
+    document.querySelector('#theme')?.setAttribute('aria-pressed', String(root.dataset.theme === 'dark'))
     document.dispatchEvent(new Event('theme')) // charts are painted anew
   }
-  system.addEventListener('change', tell)
+  set()
+  system.addEventListener('change', set)
   document.addEventListener('DOMContentLoaded', () => {
-    tell()
+    set()
     document.querySelector('#theme')?.addEventListener('click', () => {
-      root.dataset.theme = isDark() ? 'light' : 'dark'
-      localStorage.setItem(KEPT, root.dataset.theme)
-      tell()
+      localStorage.setItem(KEPT, root.dataset.theme === 'dark' ? 'light' : 'dark')
+      set()
     })
   })
 }

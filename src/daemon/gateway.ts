@@ -1,19 +1,14 @@
 // The gRPC door: publishing through lanes of its own, queries and status. In a daemon without listeners it has the data
 // port too, for queries over HTTP.
 
-import { setTimeout } from 'node:timers/promises'
 import { Auth } from '../auth.ts'
-import { Admission } from '../ingest/admission.ts'
-import { openIntake } from '../ingest/intake.ts'
-import { measureLanes } from '../ingest/lane-metrics.ts'
-import { BROKER_START_MS_MAX } from '../limits.ts'
-import { declaredDurability, openWriters } from '../log/open.ts'
+import { declaredDurability } from '../log/open.ts'
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
-import { brokerLines } from './broker-lines.ts'
-import { DataPort, daemonStatus, refusalLog } from './http.ts'
-import { measureBrokers, syncsOf } from './log-metrics.ts'
+import { openDoorLog } from './door-log.ts'
+import { DataPort, daemonStatus } from './http.ts'
 import { openedStores } from './opened-stores.ts'
+import { refusalLog } from './refusals.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 
 export async function gateway(parts: RoleParts): Promise<Role> {
@@ -46,16 +41,8 @@ async function openGrpc(
   if (config.grpc === 'none') return undefined
   const { openServer } = await import('../grpc/server.ts') // other processes do without the library
   const { listen, tls = config.http.tls } = config.grpc
-  const writers = await openWriters(config, {
-    ...brokerLines(logger, metrics),
-    synced: syncsOf(metrics),
-    committed: (partition, writer) => stores.writer(partition, writer)?.sequence ?? 0,
-  })
-  const { lanes } = writers
-  const admission = new Admission()
-  const intake = openIntake(lanes, parts.taps.source, measureLanes(metrics, lanes, admission))
-  measureBrokers(metrics, config, writers)
-  const { kind, durability } = lanes[0]
+  const log = await openDoorLog(parts, stores)
+  const { admission, intake } = log
   let draining = false
   const server = await openServer({
     listen,
@@ -67,27 +54,21 @@ async function openGrpc(
     intake,
     admission,
     metrics,
-    durability,
+    durability: log.kept.durability,
     query: new Query(stores),
     taps: parts.taps,
-    status: () => daemonStatus(parts, stores, { kind, durability }),
+    status: () => daemonStatus(parts, stores, log.kept),
   }).catch((error: Error) => {
     throw new FinalError(`cannot listen on ${listen.host}:${listen.port} (grpc.listen): ${error.message}`)
   })
-  // Without its broker it answers, too: queries, and UNAVAILABLE.
-  await Promise.race([writers.reached, setTimeout(BROKER_START_MS_MAX, undefined, { ref: false })])
-  writers.reached.catch(parts.failed)
+  await log.begun()
   return {
-    report: () => ({
-      lanes: lanes.map((lane) => ({ writer: lane.writer, written: lane.written() })),
-      away: writers.away(),
-      missing: writers.missing(),
-    }),
+    report: () => log.report(),
     async drain() {
       draining = true
       await server.drain()
       await intake.drained()
-      await writers.close()
+      await log.close()
     },
   }
 }

@@ -9,17 +9,15 @@ import { type LogStatus, status } from '../api/status.ts'
 import { Tails } from '../api/tail.ts'
 import { Auth } from '../auth.ts'
 import type { Config } from '../config/config.ts'
-import type { Problem } from '../errors.ts'
 import { correlationIdOf, makeCorrelationId } from '../ingest/correlation.ts'
 import { CONNECTION_IDLE_MS_MAX, DEAD_LETTERS_MS_MAX, HANDSHAKE_MS_MAX } from '../limits.ts'
 import { Query } from '../results/query.ts'
 import { openStores, type Stores } from '../results/stores.ts'
-import { LineRate, type Logger } from '../telemetry/logger.ts'
 import { openedStores } from './opened-stores.ts'
+import { refusalLog } from './refusals.ts'
 import { FinalError, type RoleParts } from './role.ts'
 import { shareConnections, yieldConnections } from './steer.ts'
 
-const REFUSALS_LOGGED_PER_SECOND = 10
 const STATUS_TIMEOUT_MS = 1000
 const CONNECTIONS_CHECK_MS = 20
 const HARD_TO_LEAVE =
@@ -40,7 +38,7 @@ export class DataPort {
     return this.#connections
   }
 
-  readonly refused: (problem: Problem, correlationId: string) => void
+  readonly refused: ReturnType<typeof refusalLog>
   readonly #parts: RoleParts
   readonly #closeServer: (socket: us_listen_socket) => void
   #socket: us_listen_socket | undefined
@@ -180,16 +178,4 @@ function listen(app: TemplatedApp, config: Config): Promise<us_listen_socket> {
       else reject(new FinalError(`cannot listen on ${host}:${port}`))
     })
   })
-}
-
-/** A line for each refused request, at a bounded rate. Never an event's data: what quotes it is for its sender alone. */
-export function refusalLog(logger: Logger): (problem: Problem, correlationId: string) => void {
-  const rate = new LineRate(REFUSALS_LOGGED_PER_SECOND)
-  return (problem, correlationId) => {
-    const withheld = rate.next(Date.now())
-    if (withheld === undefined) return
-    const line = { correlationId, code: problem.code, detail: problem.logged, withheld }
-    if (problem.code === 'internal') logger.error({ ...line, err: problem.cause }, 'request failed')
-    else logger.info(line, 'request refused')
-  }
 }

@@ -1,13 +1,14 @@
 // The levels of the logs, by role: as configured, and changed while the daemon runs, until it is restarted or reloaded.
 
-import { type Level, type LoggedRole, type LogLevels, loggedRoles } from '../api/log-level.ts'
+import type { Level, LogLevels } from '../api/log-level.ts'
+import { type Role, roles } from '../telemetry/catalogue.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Link, RoleName } from './link.ts'
 
 export class Levels implements LogLevels {
   readonly #logger: Logger
   #configured: Level
-  readonly #set = new Map<LoggedRole, Level>()
+  readonly #set = new Map<Role, Level>()
   readonly #workers = new Map<Link, RoleName>()
 
   /** `logger`: the primary's own. */
@@ -20,12 +21,12 @@ export class Levels implements LogLevels {
     return this.#configured
   }
 
-  of(role: LoggedRole): Level {
+  of(role: Role): Level {
     return this.#set.get(role) ?? this.#configured
   }
 
   /** Undefined: as configured. */
-  set(role: LoggedRole, level: Level | undefined): void {
+  set(role: Role, level: Level | undefined): void {
     if (level !== this.#set.get(role)) {
       this.#logger.info({ of: role, to: level ?? this.#configured }, 'the level of the log changes')
     }
@@ -38,7 +39,7 @@ export class Levels implements LogLevels {
   reset(configured: Level): void {
     this.#configured = configured
     this.#set.clear()
-    for (const role of loggedRoles) this.#tell(role)
+    for (const role of roles) this.#tell(role)
   }
 
   /** One that starts begins with what is configured, and is told where that is not in force. */
@@ -54,7 +55,7 @@ export class Levels implements LogLevels {
     this.#workers.delete(link)
   }
 
-  #tell(role: LoggedRole): void {
+  #tell(role: Role): void {
     const level = this.of(role)
     if (role === 'primary') this.#logger.level = level
     for (const [link, its] of this.#workers) if (its === role) link.send({ type: 'level', level })

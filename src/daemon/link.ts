@@ -10,10 +10,12 @@ import type { BrokerName, Writers } from '../log/open.ts'
 import type { ProcessProfile } from '../profile/take.ts'
 import type { ProfileOrder } from '../profile/thread-profile.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
+import type { Role } from '../telemetry/catalogue.ts'
 import type { Snapshot } from '../telemetry/metrics.ts'
 import type { Receipt } from './reload.ts'
 
-export type RoleName = 'listener' | 'processor' | 'gateway'
+/** What a worker may be. */
+export type RoleName = Exclude<Role, 'primary'>
 
 export interface LaneReport {
   writer: string
@@ -38,7 +40,7 @@ export interface WorkerMetrics {
 
 /** What the primary knows of everyone. */
 export interface DaemonReport {
-  roles: { role: RoleName | 'primary'; pid: number; ready: boolean; restarts: number }[]
+  roles: { role: Role; pid: number; ready: boolean; restarts: number }[]
   /** The last one stands for those that are gone, where some of what they wrote is not processed. */
   listeners: ListenerReport[]
   /** The last time that the configuration was read again. */

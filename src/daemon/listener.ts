@@ -1,16 +1,10 @@
 // The role at the socket: takes events, and answers queries from the results stores.
 
 import { setTimeout } from 'node:timers/promises'
-import { Admission } from '../ingest/admission.ts'
-import { openIntake } from '../ingest/intake.ts'
-import { measureLanes } from '../ingest/lane-metrics.ts'
 import { publish } from '../ingest/publish.ts'
 import { Streams } from '../ingest/streams.ts'
-import { BROKER_START_MS_MAX } from '../limits.ts'
-import { openWriters } from '../log/open.ts'
-import { brokerLines } from './broker-lines.ts'
+import { openDoorLog } from './door-log.ts'
 import { DataPort } from './http.ts'
-import { measureBrokers, syncsOf } from './log-metrics.ts'
 import type { Role, RoleParts } from './role.ts'
 
 /** How long a drain waits for bodies that are on their way in. */
@@ -18,18 +12,10 @@ const UPLOAD_MS_MAX = 5_000
 const UPLOAD_CHECK_MS = 5
 
 export async function listener(parts: RoleParts): Promise<Role> {
-  const { config, logger, metrics } = parts
+  const { config, metrics } = parts
   const port = await DataPort.open(parts)
-  const writers = await openWriters(config, {
-    ...brokerLines(logger, metrics),
-    synced: syncsOf(metrics),
-    committed: (partition, writer) => port.stores.writer(partition, writer)?.sequence ?? 0,
-  })
-  const { lanes } = writers
-  const admission = new Admission()
-  const intake = openIntake(lanes, parts.taps.source, measureLanes(metrics, lanes, admission))
-  measureBrokers(metrics, config, writers)
-  const { kind, durability } = lanes[0]
+  const log = await openDoorLog(parts, port.stores)
+  const { admission, intake } = log
   const route = {
     intake,
     admission,
@@ -38,24 +24,18 @@ export async function listener(parts: RoleParts): Promise<Role> {
     draining: () => port.draining,
     closing: () => port.closing,
     maxBody: config.http.maxBody,
-    durability,
+    durability: log.kept.durability,
     metrics,
   }
   port.app.post('/v1/events', publish(route))
   const streams = new Streams(route)
   streams.mount(port.app)
   metrics.reading('millrace_http_connections', {}, () => port.connections - streams.upgraded)
-  await port.listen({ kind, durability }, { publish: true })
-  // Without its broker it answers, too: queries, and 503.
-  await Promise.race([writers.reached, setTimeout(BROKER_START_MS_MAX, undefined, { ref: false })])
-  writers.reached.catch(parts.failed)
+  await port.listen(log.kept, { publish: true })
+  await log.begun()
 
   return {
-    report: () => ({
-      lanes: lanes.map((lane) => ({ writer: lane.writer, written: lane.written() })),
-      away: writers.away(),
-      missing: writers.missing(),
-    }),
+    report: () => log.report(),
     async drain(leisure) {
       if (leisure !== undefined) {
         await port.leave(leisure)
@@ -69,7 +49,7 @@ export async function listener(parts: RoleParts): Promise<Role> {
       }
       await intake.drained()
       await streamsOver
-      await writers.close()
+      await log.close()
       await port.close()
     },
   }

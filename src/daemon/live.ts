@@ -104,7 +104,7 @@ export class Live implements Samples {
         accepted: rate('millrace_events_accepted_total'),
         processed: rate('millrace_events_processed_total'),
         requests: rate('millrace_http_requests_total') + rate('millrace_grpc_requests_total'),
-        bytes: rate('millrace_http_request_bytes_total'),
+        bytes: rate('millrace_http_request_bytes_total') + rate('millrace_grpc_request_bytes_total'),
         refused: rate('millrace_publish_refused_total'),
       },
       lag: {

@@ -10,6 +10,7 @@ import { logLevelRoute } from '../api/log-level.ts'
 import { pprofRoutes } from '../api/pprof.ts'
 import { Auth } from '../auth.ts'
 import type { Config, Listen } from '../config/config.ts'
+import { correlationIdOf, makeCorrelationId } from '../ingest/correlation.ts'
 import { DEAD_LETTERS_MS_MAX, DRAIN_MS_MAX } from '../limits.ts'
 import { brokersOf } from '../log/open.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
@@ -22,6 +23,7 @@ import { lock } from './lock.ts'
 import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
 import { PrimaryProfiles, type Profiled } from './profiles.ts'
+import { refusalLog } from './refusals.ts'
 import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
@@ -124,6 +126,10 @@ class Primary {
         listen: this.#config.admin.listen,
         auth: () => this.#auth,
         routes: this.#adminRoutes(),
+        failed: refusalLog(this.#logger),
+        correlationId: ({ headers }) =>
+          correlationIdOf({ getHeader: (name) => String(headers[String(name)] ?? '') }) ||
+          makeCorrelationId(),
       })
       try {
         return await this.#serve(admin.address, ended)

@@ -140,6 +140,10 @@ export class Calls {
         if (sort.single) late = setTimeout(() => refuse(tooSlow()), limits.GRPC_RECEIVE_MS_MAX)
         pass(metadata)
       },
+      onReceiveMessage: (message: Buffer, pass) => {
+        counted.bytes.add(message.length)
+        pass(message)
+      },
       onReceiveHalfClose: (pass) => {
         clearTimeout(late)
         pass()

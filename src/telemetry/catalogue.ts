@@ -1,7 +1,9 @@
 // Every metric of the daemon, as data: what it is called, what it means, and which processes have it. Series are made
 // with these names only, /metrics is rendered from them, and docs/metrics.md is written from them.
 
-export type Role = 'primary' | 'listener' | 'processor' | 'gateway'
+/** What a process of the daemon may be. */
+export const roles = ['primary', 'listener', 'processor', 'gateway'] as const
+export type Role = (typeof roles)[number]
 
 export interface Metric {
   readonly type: 'counter' | 'gauge' | 'histogram' | 'summary'
@@ -19,7 +21,6 @@ export interface Metric {
 
 const doors = ['listener', 'gateway'] as const
 const processor = ['processor'] as const
-const everyone = ['primary', 'listener', 'processor', 'gateway'] as const
 
 /** 0.5 ms to 10 s. */
 const seconds = [
@@ -73,6 +74,12 @@ const atTheDoors = {
     labels: ['method', 'code'],
     roles: ['gateway'],
     buckets: seconds,
+  },
+  millrace_grpc_request_bytes_total: {
+    type: 'counter',
+    help: 'Bytes of gRPC messages received, without headers.',
+    labels: ['method'],
+    roles: ['gateway'],
   },
   millrace_publish_ack_seconds: {
     type: 'histogram',
@@ -313,24 +320,24 @@ const processes = {
     help: 'How long collecting this scrape took.',
     labels: [],
   },
-  millrace_worker_up: { type: 'gauge', help: '1 while the worker is ready.', labels: [], roles: everyone },
+  millrace_worker_up: { type: 'gauge', help: '1 while the worker is ready.', labels: [], roles },
   millrace_worker_restarts_total: {
     type: 'counter',
     help: 'Times that the worker was started again after it had ended.',
     labels: [],
-    roles: everyone,
+    roles,
   },
   millrace_worker_stale: {
     type: 'gauge',
     help: '1 where the worker’s numbers are the last it told, not of this scrape: it is stalled, starting or gone.',
     labels: [],
-    roles: everyone,
+    roles,
   },
   millrace_event_loop_delay_seconds: {
     type: 'summary',
     help: 'How late the event loop came to its timers in the last 15 seconds: the worst second’s median and 99th percentile, and the most (quantile 1).',
     labels: ['quantile'],
-    roles: everyone,
+    roles,
     merge: 'max',
   },
   millrace_taps: { type: 'gauge', help: 'Live taps that are open.', labels: [] },

@@ -94,6 +94,8 @@ export class Door {
 
 /** gRPC calls of one method, such as millrace.v1.Ingest/Publish, or `other`. */
 export class Method {
+  /** Bytes of messages received. */
+  readonly bytes: Counter
   readonly #metrics: Metrics
   readonly #method: string
   readonly #ends = new Map<string, Histogram>()
@@ -101,6 +103,7 @@ export class Method {
   constructor(metrics: Metrics, method: string) {
     this.#metrics = metrics
     this.#method = method
+    this.bytes = metrics.counter('millrace_grpc_request_bytes_total', { method })
   }
 
   /** `code`: the name of a gRPC status. `since`: when its metadata came, by turnTime(). */

@@ -2,7 +2,7 @@
 
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { Metric } from './catalogue.ts'
+import { type Metric, roles } from './catalogue.ts'
 import type { Metrics, Sample, Snapshot } from './metrics.ts'
 
 /** How often the event loop's delay is looked at, milliseconds: each look wakes the process up. */
@@ -36,7 +36,7 @@ export class ProcessMetrics {
         type,
         help: `${help.replace(/\.$/, '')}.`,
         labels,
-        roles: ['primary', 'listener', 'processor', 'gateway'],
+        roles,
         merge: aggregator === 'sum' ? 'sum' : 'max',
         ...(bounds === undefined ? {} : { buckets: bounds }),
       } satisfies Metric,

@@ -15,11 +15,10 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { openAdmin } from '../../src/api/admin.ts'
 import { forwardRoute } from '../../src/api/forward.ts'
-import { Auth } from '../../src/auth.ts'
 import type { Config } from '../../src/config/config.ts'
 import { FORWARDS_MAX } from '../../src/limits.ts'
+import { openRoutes } from './admin-port.ts'
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -39,11 +38,7 @@ async function ports(t: TestContext, handler: Handler, tls?: { cert: string; key
 }
 
 async function adminOf(t: TestContext, http: Config['http'] | undefined) {
-  const { server, address } = await openAdmin({
-    listen: { host: '127.0.0.1', port: 0 },
-    auth: () => new Auth('none', 1),
-    routes: { '/v1/': forwardRoute(() => http) },
-  })
+  const { server, address } = await openRoutes({ '/v1/': forwardRoute(() => http) })
   t.after(() => {
     server.close()
     server.closeAllConnections()

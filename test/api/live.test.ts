@@ -1,28 +1,27 @@
 import assert from 'node:assert/strict'
 import { get, type IncomingMessage } from 'node:http'
 import { after, before, beforeEach, test } from 'node:test'
-import { openAdmin } from '../../src/api/admin.ts'
 import { liveRoute } from '../../src/api/live.ts'
-import { Auth } from '../../src/auth.ts'
 import { LIVE_READERS_MAX } from '../../src/limits.ts'
+import { openRoutes } from './admin-port.ts'
 
-let admin: Awaited<ReturnType<typeof openAdmin>>
+let admin: Awaited<ReturnType<typeof openRoutes>>
 let kept: string[] = []
+const STALLED_MS_MAX = 1_000
 const watchers = new Set<(sample: string) => void>()
 const told = (sample: string) => {
   for (const watcher of watchers) watcher(sample)
 }
 
 before(async () => {
-  const route = liveRoute({
+  const samples = {
     history: async () => kept,
-    watch(watcher) {
+    watch(watcher: (sample: string) => void) {
       watchers.add(watcher)
       return () => watchers.delete(watcher)
     },
-  })
-  const listen = { host: '127.0.0.1', port: 0 }
-  admin = await openAdmin({ listen, auth: () => new Auth('none', 1), routes: { '/live': route } })
+  }
+  admin = await openRoutes({ '/live': liveRoute(samples), '/impatient': liveRoute(samples, STALLED_MS_MAX) })
 })
 beforeEach(() => {
   kept = ['{"n":1}', '{"n":2}', '{"n":3}']
@@ -32,12 +31,12 @@ after(() => {
   admin.server.closeAllConnections()
 })
 
-const address = (query = '') => `http://127.0.0.1:${admin.address.port}/live${query}`
+const address = (query = '', path = '/live') => `http://127.0.0.1:${admin.address.port}${path}${query}`
 
 /** Looks on. Resolves when the answer has begun. */
-function look(query = ''): Promise<IncomingMessage> {
+function look(path = '/live'): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    get(address(query), { headers: { accept: 'text/event-stream' } }, resolve).on('error', reject)
+    get(address('', path), { headers: { accept: 'text/event-stream' } }, resolve).on('error', reject)
   })
 }
 
@@ -103,6 +102,42 @@ test('a reader that does not read loses samples, costs no memory, and goes on wi
     numbers,
     numbers.toSorted((a, b) => a - b),
   )
+  stream.destroy()
+  await until(() => watchers.size === 0)
+})
+
+/** More than the buffers of a connection hold. */
+const LARGE = `{"large":"${'x'.repeat(32 * 1024 * 1024)}"}`
+
+test('a reader that never reads is closed, and its place is free again; one that has nothing to read stays', async () => {
+  const others = await Promise.all(Array.from({ length: LIVE_READERS_MAX - 1 }, () => look('/impatient')))
+  kept = [LARGE]
+  const stalled = await look('/impatient')
+  const refused = await look('/impatient')
+  assert.equal(refused.statusCode, 429)
+  refused.resume()
+  await until(() => watchers.size === others.length)
+  const next = await look('/impatient')
+  assert.equal(next.statusCode, 200)
+  assert.equal(watchers.size, LIVE_READERS_MAX)
+  for (const stream of [...others, stalled, next]) stream.destroy()
+  await until(() => watchers.size === 0)
+})
+
+test('one that reads slowly gets everything, however long it takes', async () => {
+  kept = [LARGE]
+  const stream = await look('/impatient')
+  const startedAt = performance.now()
+  let bytes = 0
+  stream.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    stream.pause()
+    // A pace at which all of it takes several times as long as one may be silent.
+    setTimeout(() => stream.resume(), ((3 * STALLED_MS_MAX) / LARGE.length) * chunk.length)
+  })
+  await until(() => bytes >= LARGE.length)
+  assert.ok(performance.now() - startedAt > 2 * STALLED_MS_MAX)
+  assert.equal(watchers.size, 1)
   stream.destroy()
   await until(() => watchers.size === 0)
 })

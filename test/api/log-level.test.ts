@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
-import { openAdmin } from '../../src/api/admin.ts'
-import { type Level, type LoggedRole, logLevelRoute } from '../../src/api/log-level.ts'
-import { Auth } from '../../src/auth.ts'
+import { type Level, logLevelRoute } from '../../src/api/log-level.ts'
+import type { Role } from '../../src/telemetry/catalogue.ts'
+import { openRoutes } from './admin-port.ts'
 
-const set = new Map<LoggedRole, Level>()
-const of = (role: LoggedRole) => set.get(role) ?? 'info'
-let admin: Awaited<ReturnType<typeof openAdmin>>
+const set = new Map<Role, Level>()
+const of = (role: Role) => set.get(role) ?? 'info'
+let admin: Awaited<ReturnType<typeof openRoutes>>
 
 before(async () => {
   const route = logLevelRoute({
@@ -14,8 +14,7 @@ before(async () => {
     of,
     set: (role, level) => void (level === undefined ? set.delete(role) : set.set(role, level)),
   })
-  const listen = { host: '127.0.0.1', port: 0 }
-  admin = await openAdmin({ listen, auth: () => new Auth('none', 1), routes: { '/log-level': route } })
+  admin = await openRoutes({ '/log-level': route })
 })
 beforeEach(() => set.clear())
 after(() => {

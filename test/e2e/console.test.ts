@@ -208,6 +208,55 @@ test('while events flow and after, the page shows what the API says', { skip }, 
   clean()
 })
 
+test('after a reload the page knows the new measures, and leaves the one that is looked at as it is', {
+  skip,
+}, async (t) => {
+  const dataDir = await temporaryFolder(t)
+  const [byPump, bySite, events] = measures
+  const write = (all: object[]) =>
+    writeFile(join(dataDir, 'millrace.yaml'), JSON.stringify({ measures: all }))
+  await write([byPump, bySite])
+  const daemon = await Daemon.start(t, { dataDir })
+  const reload = async (all: object[]) => {
+    await write(all)
+    const from = daemon.lines.length
+    daemon.signal('SIGHUP')
+    await daemon.line(({ msg }) => msg === 'reloaded', from)
+  }
+  await daemon.post(frame(...readings(0, 200)))
+  await daemon.processed(200)
+  const gone = /404 .*\/v1\/measures\/by-|50[23] |ERR_/ // of a listener that is replaced as it is asked
+  const { page, clean } = await openConsole(t, browser, daemon, { meant: gone })
+  await page.clock.install() // so that a minute need not be waited for
+  await page.reload()
+  const names = () => page.locator('#measure option').allTextContents()
+  const known = (...wanted: string[]) =>
+    until(`the page is to know ${wanted}`, async () => (await names()).join() === wanted.join())
+  const looked = () => page.locator('#measure').inputValue()
+
+  await known('by-pump', 'by-site')
+  await page.locator('#measures').scrollIntoViewIfNeeded()
+  await page.locator('#measure').selectOption('by-site')
+  await reads(page, '#top thead', /attributes\.site · type/)
+  await reload([byPump, events])
+  await known('by-pump', 'events') // since its query says that there is no by-site any more
+  assert.equal(await looked(), 'by-pump')
+  await topIs(page, (await daemon.get('/v1/measures/by-pump/top')).rows)
+
+  await page.locator('#measure').selectOption('by-pump')
+  await chooseKey(page)
+  const key = await page.locator('#key-title').textContent()
+  await reload([bySite, byPump])
+  await page.clock.fastForward('01:01')
+  await known('by-site', 'by-pump')
+  assert.equal(await looked(), 'by-pump')
+  await reads(page, '#key-title', key!)
+  await reload([])
+  await reads(page, '#measure-told', 'No measures are configured.')
+  assert.deepEqual(await cells(page, '#top'), [])
+  clean()
+})
+
 test('a listener that is killed is seen to come back, and a daemon that is away is said to be', {
   skip,
 }, async (t) => {
@@ -459,17 +508,24 @@ test('nothing that can be checked by rule is in the way of assistive technology'
   }
 })
 
-test('the chosen colours stay, whatever the system says', { skip }, async (t) => {
+test('the colours are those of the system until others are chosen, which stay', { skip }, async (t) => {
   const daemon = await Daemon.start(t)
   const { page, clean } = await openConsole(t, browser, daemon)
   const ground = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor')
   const light = await ground()
   const toggle = page.getByRole('button', { name: 'Dark colours' })
-  assert.equal(await toggle.getAttribute('aria-pressed'), 'false')
-  await toggle.click()
+  const pressed = () => toggle.getAttribute('aria-pressed')
+  assert.equal(await pressed(), 'false')
+  await page.emulateMedia({ colorScheme: 'dark' })
+  await until('the page is to follow the system', async () => (await pressed()) === 'true')
   const dark = await ground()
   assert.notEqual(dark, light)
-  assert.equal(await toggle.getAttribute('aria-pressed'), 'true')
+  await page.emulateMedia({ colorScheme: 'light' })
+  await until('the page is to follow it back', async () => (await pressed()) === 'false')
+  assert.equal(await ground(), light)
+  await toggle.click()
+  assert.equal(await ground(), dark)
+  assert.equal(await pressed(), 'true')
   await page.reload()
   assert.equal(await ground(), dark)
   clean()

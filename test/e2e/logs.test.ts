@@ -252,6 +252,20 @@ test('at debug each request is a line with its correlation id, some a second; at
   assert.equal(answered('quiet'), undefined)
 })
 
+test('what the admin port could not do is a line, by its correlation id, without what was asked for', async (t) => {
+  const daemon = await Daemon.start(t, { roles: 'processor' })
+  const path = `/v1/measures/${MARK}?key=${MARK}`
+  const headers = { 'x-correlation-id': 'asked-1' }
+  const response = await fetch(daemon.admin + path, { headers })
+  const { correlationId, code } = (await response.json()) as Line
+  assert.deepEqual([response.status, correlationId, code], [503, 'asked-1', 'no-data-port'])
+  const line = await daemon.line((one) => one.correlationId === 'asked-1')
+  assert.deepEqual([line.role, line.msg, line.code], ['primary', 'request refused', 'no-data-port'])
+  assert.match(String(line.detail), /^this daemon has no data port/)
+  await daemon.stop()
+  assert.ok(!JSON.stringify(daemon.lines).includes(MARK))
+})
+
 test('millrace log-level shows and changes it', async (t) => {
   const daemon = await Daemon.start(t)
   const run = async (...words: string[]) => {

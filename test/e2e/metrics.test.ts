@@ -39,8 +39,10 @@ test('one scrape has every metric of every process, and promtool finds no fault 
   assert.equal((await daemon.post('no frame')).status, 400)
   const grpc = new GrpcClient(daemon.grpc)
   atEnd(t, () => grpc.close())
-  await grpc.publish(frame({ subject: 'g' }))
-  await assert.rejects(grpc.publish(Buffer.from('no frame')))
+  const published = frame({ subject: 'g' })
+  const refused = Buffer.from('no frame')
+  await grpc.publish(published)
+  await assert.rejects(grpc.publish(refused))
   const stream = new StreamClient(daemon, 'streaming', 1)
   const streaming = stream.run()
   await until(() => stream.acked > 0, 'an ack on the stream')
@@ -83,6 +85,7 @@ test('one scrape has every metric of every process, and promtool finds no fault 
     [1, 'millrace_publish_refused_total', 'door="grpc"', 'code="malformed"'],
     [1, 'millrace_grpc_requests_total', 'method="millrace.v1.Ingest/Publish"', 'code="OK"'],
     [1, 'millrace_grpc_requests_total', 'code="INVALID_ARGUMENT"'],
+    [published.length + refused.length, 'millrace_grpc_request_bytes_total', 'role="gateway"'],
     [2, 'millrace_events_dropped_total', 'handler="tried"', 'reason="unwanted"'],
     [1, 'millrace_handler_events_total', 'handler="tried"', 'outcome="dead_lettered"'],
     [events - 3, 'millrace_handler_events_total', 'outcome="handled"'],

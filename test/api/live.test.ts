@@ -5,6 +5,7 @@ import { openAdmin } from '../../src/api/admin.ts'
 import { liveRoute } from '../../src/api/live.ts'
 import { Auth } from '../../src/auth.ts'
 import { LIVE_READERS_MAX } from '../../src/limits.ts'
+import { until } from '../until.ts'
 
 let admin: Awaited<ReturnType<typeof openAdmin>>
 let kept: string[] = []
@@ -39,13 +40,6 @@ function look(query = ''): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     get(address(query), { headers: { accept: 'text/event-stream' } }, resolve).on('error', reject)
   })
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 10_000; !condition(); ) {
-    assert.ok(Date.now() < deadline, 'waited 10 s in vain')
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
 }
 
 test('the newest samples are answered, one unless more are asked for', async () => {

@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import { millrace } from '#proto'
+import { anyCharacter } from '../characters.ts'
 
 /** An event as a test thinks of it. */
 export interface TestEvent {
@@ -19,7 +20,7 @@ export interface TestEvent {
 const text = (maxLength: number) =>
   fc.oneof(
     { weight: 3, arbitrary: fc.string({ maxLength, unit: 'grapheme-ascii' }) },
-    { weight: 1, arbitrary: fc.string({ maxLength: Math.ceil(maxLength / 4), unit: 'binary' }) },
+    { weight: 1, arbitrary: fc.string({ maxLength: Math.ceil(maxLength / 4), unit: anyCharacter }) },
   )
 const filled = (maxLength: number) => text(maxLength).map((value) => (value === '' ? 'x' : value))
 

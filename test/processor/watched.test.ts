@@ -17,7 +17,7 @@ import { RECEIVED_AT, rowsOf } from './handlers.ts'
 const MiB = 2 ** 20
 
 /** A pool with one handler, whose `map` is this text. */
-async function pool(t: TestContext, map: string, { threads = 1, timeLimit = 200, heap = 32 * MiB } = {}) {
+async function pool(t: TestContext, map: string, { threads = 1, timeLimit = 100, heap = 32 * MiB } = {}) {
   const path = join(folder(t), 'handler.mjs')
   // Where the package is found, a thread starts sooner: it needs no other one that resolves its name.
   const found = join(path, '../node_modules/millrace')
@@ -102,8 +102,8 @@ test('an event that hangs is found and left out, and all others count', async (t
   const all = subjects(10_000, { 0: 'hang', 7000: 'hang' })
   const { rows, letters } = await outcome(opened, all)
   assert.deepEqual(letters, [
-    { event: 0, reason: 'it took longer than 200ms' },
-    { event: 7000, reason: 'it took longer than 200ms' },
+    { event: 0, reason: 'it took longer than 100ms' },
+    { event: 7000, reason: 'it took longer than 100ms' },
   ])
   assert.deepEqual(rows, counted(all, [0, 7000]))
   // The pool goes on.
@@ -115,7 +115,7 @@ test('an event that ends its thread is found, whatever way it takes', async (t) 
     t,
     `if (subject === 'exit') process.exit(3)
      if (subject === 'later') queueMicrotask(() => { throw new Error('out of reach') })
-     if (subject === 'memory') for (;;) kept.push(new Array(1000).fill(value))`,
+     if (subject === 'memory') for (;;) kept.push(new Array(100_000).fill(value))`,
     { timeLimit: 5000 },
   )
   const all = subjects(20, { 4: 'exit', 19: 'memory', 10: 'later' })
@@ -134,11 +134,10 @@ test('an event that leaves an endless loop for later is found', async (t) => {
     `const spin = async () => { for (;;) await null }
      if (subject === 'promise') return spin()
      if (subject === 'immediate') setImmediate(() => { for (;;); })`,
-    { timeLimit: 200 },
   )
   const all = subjects(8, { 1: 'promise', 6: 'immediate' })
   const { rows, letters } = await outcome(opened, all)
-  const reason = 'what it left for later took longer than 200ms'
+  const reason = 'what it left for later took longer than 100ms'
   assert.deepEqual(letters, [
     { event: 1, reason },
     { event: 6, reason },
@@ -148,10 +147,10 @@ test('an event that leaves an endless loop for later is found', async (t) => {
 
 test('an event that ends threads though not when it is alone is left out in the end', async (t) => {
   // In the pool and in a fresh thread, and not when it is tried for its guilt.
-  const hangs = await pool(t, `if (subject === 'odd' && isCall(2)) for (;;);`, { timeLimit: 200 })
+  const hangs = await pool(t, `if (subject === 'odd' && isCall(2)) for (;;);`)
   assert.deepEqual(await outcome(hangs, ['odd']), {
     rows: {},
-    letters: [{ event: 0, reason: 'it took longer than 200ms' }],
+    letters: [{ event: 0, reason: 'it took longer than 100ms' }],
     parts: 1,
   })
   const later = `if (subject === 'odd' && isCall(3)) queueMicrotask(() => { throw new Error('now and then') })`
@@ -164,8 +163,8 @@ test('an event that ends threads though not when it is alone is left out in the 
 })
 
 test('a leak that ends thread after thread makes no event a dead letter', async (t) => {
-  const opened = await pool(t, 'kept.push(new Array(2000).fill(value))', { timeLimit: 5000 })
-  const all = subjects(6000, {})
+  const opened = await pool(t, 'kept.push(new Array(100_000).fill(value))', { timeLimit: 5000 })
+  const all = subjects(100, {})
   const { rows, letters, parts } = await outcome(opened, all)
   assert.deepEqual(letters, [])
   assert.deepEqual(rows, counted(all, []))

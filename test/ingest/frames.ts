@@ -174,6 +174,7 @@ const entryField = fc.oneof(
 const entry = fc
   .tuple(fc.array(entryField, { maxLength: 3 }), padding)
   .map(([fields, more]) => sized(9, fields.flat(), more))
+const data = fc.oneof({ weight: 5, arbitrary: bytes(140) }, { weight: 1, arbitrary: bytes(1100) })
 const eventField = fc.oneof(
   { weight: 6, arbitrary: stringField },
   { weight: 2, arbitrary: entry },
@@ -181,7 +182,7 @@ const eventField = fc.oneof(
     weight: 1,
     arbitrary: fc.tuple(fc.constantFrom(5, 6), fc.double()).map(([field, value]) => double(field, value)),
   },
-  { weight: 1, arbitrary: fc.tuple(bytes(1100), padding).map(([data, more]) => sized(7, data, more)) },
+  { weight: 1, arbitrary: fc.tuple(data, padding).map(([payload, more]) => sized(7, payload, more)) },
   { weight: 2, arbitrary: anyField },
 )
 const wireEvent = fc

@@ -118,14 +118,18 @@ const someData = fc.oneof(
   }),
   fc.constant({}),
 )
+// Not fc.webUrl, which takes a second to make a table of all characters.
+const url = fc.stringMatching(
+  /^https?:\/\/[a-z][a-z0-9-]{0,9}(\.[a-z]{2,4}){1,2}(:\d{2,4})?(\/([\w.~:@!$&'()*+,;=-]|%C3%A9){0,8}){0,3}(\?[\w=&]{0,9})?(#\w{0,5})?$/,
+)
 const attributes = (unit: 'grapheme' | 'grapheme-ascii') =>
   fc.record(
     {
       id: allowed(unit, 20),
-      source: fc.oneof(fc.webUrl(), fc.stringMatching(/^\/[a-z0-9/]{0,20}$/)), // the SDK looks at it
+      source: fc.oneof(url, fc.stringMatching(/^\/[a-z0-9/]{0,20}$/)), // the SDK looks at it
       type: allowed(unit, 20),
       subject: allowed(unit, 20),
-      dataschema: fc.webUrl(),
+      dataschema: url,
       time: fc
         .date({ min: new Date(1), max: new Date('2554-07-21T23:34:33Z'), noInvalidDate: true })
         .map((date) => date.toISOString()),

@@ -85,7 +85,7 @@ export const groups = (depth: number, payload: readonly number[], field = 11) =>
 /** An event that is as it should be, and what a test adds to it. */
 export const eventBytes = (...more: number[]) => sized(1, [...string(2, 's'), ...string(3, 't'), ...more])
 /** A frame, or what stands for one. */
-export const frame = (...pieces: readonly number[][]) => Uint8Array.from(pieces.flat())
+export const frame = (...pieces: readonly number[][]) => new Uint8Array(pieces.flat())
 
 const padding = fc.oneof(
   { weight: 8, arbitrary: fc.constant(0) },

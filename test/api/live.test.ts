@@ -3,6 +3,7 @@ import { get, type IncomingMessage } from 'node:http'
 import { after, before, beforeEach, test } from 'node:test'
 import { liveRoute } from '../../src/api/live.ts'
 import { LIVE_READERS_MAX } from '../../src/limits.ts'
+import { until } from '../until.ts'
 import { openRoutes } from './admin-port.ts'
 
 let admin: Awaited<ReturnType<typeof openRoutes>>
@@ -38,13 +39,6 @@ function look(path = '/live'): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     get(address('', path), { headers: { accept: 'text/event-stream' } }, resolve).on('error', reject)
   })
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 10_000; !condition(); ) {
-    assert.ok(Date.now() < deadline, 'waited 10 s in vain')
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
 }
 
 test('the newest samples are answered, one unless more are asked for', async () => {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { HANDLER_LOAD_MS_MAX } from '../../src/limits.ts'
+import { until } from '../until.ts'
 import { run } from './fake.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-handlers-'))
@@ -25,7 +28,6 @@ test('a module that cannot be run ends check and start with exit code 2, its pat
     ['throw new Error("no database")', 'does not load: Error: no database'],
     ['import "./nowhere.mjs"', 'does not load: Error: Cannot find module'],
     ['process.exit(7)', 'ended its thread with exit code 7 when loaded'],
-    ['for (;;);', 'does not load: it has not ended after 15s'],
     ['await new Promise(() => {})', 'ended its thread with exit code 13 when loaded'],
     [
       'const all = []; for (;;) all.push(new Array(1e5).fill(0))',
@@ -78,6 +80,25 @@ test('a module that cannot be run ends check and start with exit code 2, its pat
   const started = await run(['start', '--set', `handlers=[${paths[0]}]`])
   assert.deepEqual([started.code, started.stdout], [2, ''])
   assert.ok(started.stderr.startsWith(`${paths[0]}: does not load: SyntaxError`), started.stderr)
+})
+
+test('a module that does not come to an end when it is loaded is given up after 15 s', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const path = module(`
+    import { writeFileSync } from 'node:fs'
+    writeFileSync(new URL(import.meta.url + '.loading'), '')
+    for (;;);`)
+  let over = false
+  const checking = check([path]).finally(() => {
+    over = true
+  })
+  await until(() => existsSync(`${path}.loading`))
+  t.mock.timers.tick(HANDLER_LOAD_MS_MAX - 1)
+  await nextTurn()
+  assert.equal(over, false)
+  t.mock.timers.tick(1)
+  const { code, stdout, stderr } = await checking
+  assert.deepEqual([code, stdout, stderr], [2, '', `${path}: does not load: it has not ended after 15s\n`])
 })
 
 test('two handlers, or two measures of handlers, may not share a name', async () => {

@@ -6,8 +6,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Page, Row } from '../../src/client/answers.ts'
 import { Client, type Event, MillraceError } from '../../src/client/index.ts'
 import type { Timings } from '../../src/client/trace.ts'
+import { CLIENT_CALLS_WAITING_MAX, EVENTS_PER_BODY_MAX } from '../../src/limits.ts'
 import type { AnswerRow, RowsAnswer } from '../../src/results/query.ts'
 import { decode, FakeDaemon, problem } from '../cli/fake.ts'
+import { until } from '../until.ts'
 
 const event = (subject: string): Event => ({ source: 's', type: 't', subject })
 const code =
@@ -32,10 +34,6 @@ function held() {
       for (const answer of waiting) answer()
     },
   }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await nextTurn()
 }
 
 const subjects = (daemon: FakeDaemon) =>
@@ -108,11 +106,14 @@ test('ready() resolves while a frame is open, or fewer are in flight than may be
 test('the line has an end', async (t) => {
   const hold = held()
   const daemon = await FakeDaemon.start(t, hold.script)
-  const client = new Client({ url: daemon.url, batch: { events: 1 }, concurrency: 1 })
-  for (let i = 0; i < 65_537; i++) client.publish(event('x'))
+  const client = new Client({ url: daemon.url, batch: { events: EVENTS_PER_BODY_MAX }, concurrency: 1 })
+  client.publish(event('in flight'))
+  await until(() => hold.count === 1)
+  for (let i = 0; i < CLIENT_CALLS_WAITING_MAX; i++) client.publish(event('x'))
   await assert.rejects(client.publish(event('y')), code('not-ready', /wait for ready\(\)/))
   hold.open()
   await assert.rejects(client.close(), code('not-ready'))
+  assert.equal(client.stats.acked, 1 + CLIENT_CALLS_WAITING_MAX, 'who stood in line was served')
 })
 
 test('an array with a wrong event is refused as a whole, and does not touch others', async (t) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { until } from './counted.ts'
+import { until } from '../until.ts'
 import { atEnd, Daemon, frame } from './daemon.ts'
 import { type Kind, logOf, startBrokers } from './kinds.ts'
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { Client, type ClientOptions, type Event, MillraceError } from '../../src/client/index.ts'
-import { until } from './counted.ts'
+import { until } from '../until.ts'
 import { atEnd, Daemon } from './daemon.ts'
 import { random } from './random.ts'
 

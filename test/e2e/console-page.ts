@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { findChromium } from '../../scripts/tools/chromium.ts'
+import { until } from '../until.ts'
 import { atEnd, type Daemon } from './daemon.ts'
 
 const WAIT_MS_MAX = 30_000
@@ -68,19 +69,6 @@ export async function openConsole(
   return { page, clean: () => assert.deepEqual(wrong, []) }
 }
 
-/** Waits until it holds; `what` is said when it does not. */
-export async function until(
-  what: string,
-  holds: () => Promise<boolean>,
-  mostMs = WAIT_MS_MAX,
-): Promise<void> {
-  const deadline = Date.now() + mostMs
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`waited ${mostMs} ms in vain: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
 /** Waits until the text is this one. */
 export async function reads(page: Page, selector: string, text: string | RegExp): Promise<void> {
   let last = ''
@@ -88,7 +76,7 @@ export async function reads(page: Page, selector: string, text: string | RegExp)
     last = ((await page.locator(selector).first().textContent()) ?? '').trim()
     return typeof text === 'string' ? last === text : text.test(last)
   }
-  await until(`${selector} is to read ${text}`, holds).catch((error: Error) => {
+  await until(holds, `${selector} is to read ${text}`).catch((error: Error) => {
     throw new Error(`${error.message}, and reads ${JSON.stringify(last)}`)
   })
 }

@@ -10,7 +10,8 @@ import { promisify } from 'node:util'
 import type { Browser, Page } from 'playwright-core'
 import type { Row } from '../../src/client/answers.ts'
 import { count, keyText, measured } from '../../src/console/format.ts'
-import { cells, found, launch, openConsole, reads, until } from './console-page.ts'
+import { until } from '../until.ts'
+import { cells, found, launch, openConsole, reads } from './console-page.ts'
 import { atEnd, Daemon, frame, killQuietly, root, temporaryFolder } from './daemon.ts'
 
 const skip = 'missing' in found ? found.missing : false
@@ -98,10 +99,10 @@ async function topIs(page: Page, rows: Row[], columns: readonly (keyof Row)[] = 
     ...columns.map((column) => measured(row[column] as number)),
   ])
   let shown: string[][] = []
-  await until('the table is to be what the API says', async () => {
+  await until(async () => {
     shown = await cells(page, '#top')
     return JSON.stringify(shown) === JSON.stringify(expected)
-  }).catch(() => assert.deepEqual(shown, expected))
+  }, 'the table is to be what the API says').catch(() => assert.deepEqual(shown, expected))
 }
 
 test('while events flow and after, the page shows what the API says', { skip }, async (t) => {
@@ -112,23 +113,23 @@ test('while events flow and after, the page shows what the API says', { skip }, 
   await reads(page, '#log', /embedded log · fsynced$/)
   await reads(page, '[data-now=accepted]', /[1-9]/)
   await reads(page, '[data-now=ack99]', /(µs|ms|s)$/)
-  await until('the chart is to be told in words', async () => {
+  await until(async () => {
     const told = await page.locator('#throughput').getAttribute('aria-label')
     return /^Throughput over the last .*: accepted [\d,]*[1-9].* a second now/.test(told ?? '')
-  })
+  }, 'the chart is to be told in words')
   const before = Number((await page.locator('[data-total=processed]').textContent())?.replaceAll(',', ''))
-  await until('the total is to grow', async () => {
+  await until(async () => {
     return Number((await page.locator('[data-total=processed]').textContent())?.replaceAll(',', '')) > before
-  })
+  }, 'the total is to grow')
 
   // What it shows is of a moment between two answers of the API: not older than the daemon's last sample of a second ago.
   const processed = async () => (await daemon.get('/v1/status')).processed.events as number
   const earlier = await processed()
-  await until('what is shown is to be of after an answer of the API', async () => {
+  await until(async () => {
     const shown = Number((await page.locator('[data-total=processed]').textContent())?.replaceAll(',', ''))
     assert.ok(shown <= (await processed()), 'no more than the API says next')
     return shown >= earlier
-  })
+  }, 'what is shown is to be of after an answer of the API')
 
   const sent = await load.stop()
   const status = await daemon.processed(sent)
@@ -163,19 +164,19 @@ test('while events flow and after, the page shows what the API says', { skip }, 
   await reads(page, '#key-row', new RegExp(`^count${count(whole.count)}sum${measured(whole.sum)}mean`))
   await page.locator('#stat').selectOption('p95')
   const last = windows.at(-1)
-  await until('the chart is to tell of the last window', async () => {
+  await until(async () => {
     const told = await page.locator('#key-chart').getAttribute('aria-label')
     return (
       told?.startsWith(`p95 of pump-7 in ${windows.length} windows; ${measured(last.p95)} in the one`) ===
       true
     )
-  })
+  }, 'the chart is to tell of the last window')
   await page.getByText('The same as a table').click()
   const counts = windows.map((row: Row) => count(row.count)).reverse()
-  await until('the table is to have the same windows', async () => {
+  await until(async () => {
     const lines = await cells(page, '#windows')
     return JSON.stringify(lines.map(([, number]) => number)) === JSON.stringify(counts)
-  })
+  }, 'the table is to have the same windows')
 
   // A key of two parts, one of them empty; and all keys that begin with one.
   await page.locator('#measure').selectOption('by-site')
@@ -266,15 +267,15 @@ test('a listener that is killed is seen to come back, and a daemon that is away 
   const line = async () => (await cells(page, '#roles')).find(([role]) => role === 'listener')?.slice(1, 4)
   const pidOf = async () => (await daemon.status()).roles.find(({ role }) => role === 'listener')!.pid
   const killed = await pidOf()
-  await until('the listener is to be shown', async () => (await line())?.[1] === String(killed))
+  await until(async () => (await line())?.[1] === String(killed), 'the listener is to be shown')
   killQuietly(killed)
   await daemon.until(({ roles }) =>
     roles.some(({ role, ready, pid }) => role === 'listener' && ready && pid !== killed),
   )
   const successor = await pidOf()
-  await until('its successor is to be shown', async () => {
+  await until(async () => {
     return JSON.stringify(await line()) === JSON.stringify(['ready', String(successor), '1'])
-  })
+  }, 'its successor is to be shown')
 
   await daemon.killAll()
   await reads(page, '#state', /ended the stream|does not answer|network error/)
@@ -311,7 +312,7 @@ test('a dead letter is shown, replayed once its handler is mended, and another o
 
   await page.getByLabel('Reason').fill('*third')
   await page.getByRole('button', { name: 'Filter' }).click()
-  await until('one is to be left', async () => (await cells(page, '#letters-table')).length === 1)
+  await until(async () => (await cells(page, '#letters-table')).length === 1, 'one is to be left')
   await page.getByRole('button', { name: /subject third/ }).click()
   await page.getByRole('button', { name: 'Drop' }).click()
   assert.deepEqual(await page.locator('#letter-told').textContent(), '') // asked first
@@ -343,7 +344,7 @@ test('the tap shows an event that is posted now, as text, and tells what it does
     data: Buffer.from('<script>alert(2)</script>'),
   }
   await daemon.post(frame({ type: 'other' }, event), { 'x-correlation-id': 'posted-now' })
-  await until('the event is to be shown', async () => (await cells(page, '#tap-table')).length === 1)
+  await until(async () => (await cells(page, '#tap-table')).length === 1, 'the event is to be shown')
   const [[, type, subject, value, , source, correlation]] = await cells(page, '#tap-table')
   assert.deepEqual(
     [type, subject, value, source, correlation],
@@ -581,7 +582,7 @@ test('pictures of it are taken, light, dark and narrow', { skip }, async (t) => 
       const [, number, unit] = /over the last ([\d.]+) (s|min)/.exec(told ?? '') ?? []
       return Number(number ?? 0) * (unit === 'min' ? 60 : 1)
     }
-    await until(`figures of ${spanMin} s`, async () => (await span()) >= spanMin, 60_000 + spanMin * 1000)
+    await until(async () => (await span()) >= spanMin, `figures of ${spanMin} s`, 60_000 + spanMin * 1000)
     await page.locator('main').focus() // nothing else looks as if it had the focus
     await page.evaluate('scrollTo({ top: 0, behavior: "instant" })')
     const path = join(folder, `console-${shot.name}.png`)

@@ -1,6 +1,7 @@
 // What tests of the promise share: killing, waiting for acks, and counting what was acknowledged.
 
 import assert from 'node:assert/strict'
+import { until } from '../until.ts'
 import { childrenOf, type Daemon, killQuietly } from './daemon.ts'
 import type { Random } from './random.ts'
 
@@ -57,12 +58,4 @@ export async function assertCounted(daemon: Daemon, clients: readonly Acknowledg
   }
   const bodies = clients.reduce((sum, client) => sum + client.acked, 0)
   console.log(`# acked ${acked} events in ${bodies} bodies`)
-}
-
-export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + 60_000
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited 60 s for ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
 }

@@ -1,7 +1,7 @@
 // The promise under test, through a broker: what was acknowledged is counted, once, whatever dies and whenever, the
 // broker included.
 
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import { Client } from './client.ts'
 import { assertCounted, killRole, untilAcked } from './counted.ts'
 import { Daemon } from './daemon.ts'
@@ -40,40 +40,43 @@ for (const kind of kinds) {
     await assertCounted(daemon, clients)
   })
 
-  test(`${kind}: a broker that is silent for longer than any time-out loses nothing`, async (t) => {
-    const { seed } = random(t)
-    const brokers = await startBrokers(t, kind)
-    const daemon = await Daemon.start(t, { config: { log: logOf(kind, brokers) } })
-    const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(daemon, `client-${i}`, seed + i))
-    const sending = clients.map((client) => client.run())
-    for (const server of [brokers.nats, brokers.kafka]) {
-      if (server === undefined) continue
+  // Together, for most of it is silence.
+  describe(kind, { concurrency: 2 }, () => {
+    test('a broker that is silent for longer than any time-out loses nothing', async (t) => {
+      const { seed } = random(t)
+      const brokers = await startBrokers(t, kind)
+      const daemon = await Daemon.start(t, { config: { log: logOf(kind, brokers) } })
+      const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(daemon, `client-${i}`, seed + i))
+      const sending = clients.map((client) => client.run())
+      for (const server of [brokers.nats, brokers.kafka]) {
+        if (server === undefined) continue
+        await untilAcked(clients, 200)
+        server.pause()
+        await new Promise((resolve) => setTimeout(resolve, SILENCE_MS))
+        server.resume()
+      }
       await untilAcked(clients, 200)
-      server.pause()
-      await new Promise((resolve) => setTimeout(resolve, SILENCE_MS))
-      server.resume()
-    }
-    await untilAcked(clients, 200)
-    for (const client of clients) client.stop()
-    await Promise.all(sending)
-    await assertCounted(daemon, clients)
-  })
+      for (const client of clients) client.stop()
+      await Promise.all(sending)
+      await assertCounted(daemon, clients)
+    })
 
-  test(`${kind}: a connection that is cut for longer than any time-out loses nothing`, async (t) => {
-    const { seed } = random(t)
-    const brokers = await startBrokers(t, kind, { cables: true })
-    const daemon = await Daemon.start(t, { config: { log: logOf(kind, brokers) } })
-    const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(daemon, `client-${i}`, seed + i))
-    const sending = clients.map((client) => client.run())
-    for (const cable of brokers.cables) {
+    test('a connection that is cut for longer than any time-out loses nothing', async (t) => {
+      const { seed } = random(t)
+      const brokers = await startBrokers(t, kind, { cables: true })
+      const daemon = await Daemon.start(t, { config: { log: logOf(kind, brokers) } })
+      const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(daemon, `client-${i}`, seed + i))
+      const sending = clients.map((client) => client.run())
+      for (const cable of brokers.cables) {
+        await untilAcked(clients, 200)
+        cable.cut()
+        await new Promise((resolve) => setTimeout(resolve, SILENCE_MS))
+        cable.mend()
+      }
       await untilAcked(clients, 200)
-      cable.cut()
-      await new Promise((resolve) => setTimeout(resolve, SILENCE_MS))
-      cable.mend()
-    }
-    await untilAcked(clients, 200)
-    for (const client of clients) client.stop()
-    await Promise.all(sending)
-    await assertCounted(daemon, clients)
+      for (const client of clients) client.stop()
+      await Promise.all(sending)
+      await assertCounted(daemon, clients)
+    })
   })
 }

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import type { Sample } from '../../src/api/live.ts'
-import { until } from './counted.ts'
+import { until } from '../until.ts'
 import { Daemon, frame, killQuietly } from './daemon.ts'
 
 async function newest(daemon: Daemon): Promise<Sample> {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { WebSocket } from 'ws'
-import { until } from './counted.ts'
+import { until } from '../until.ts'
 import { atEnd, childrenOf, Daemon, entry, frame, killQuietly, type Line, temporaryFolder } from './daemon.ts'
 import { GrpcClient } from './grpc-client.ts'
 

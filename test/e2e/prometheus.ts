@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { parse, stringify } from 'yaml'
 import { fetchPrometheus } from '../../scripts/tools/prometheus.ts'
-import { until } from './counted.ts'
+import { until } from '../until.ts'
 import { atEnd, killQuietly, root, temporaryFolder } from './daemon.ts'
 
 /** How often it scrapes, and works out its rules. */

@@ -3,7 +3,7 @@
 import { connect, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { clientFrame } from '../../bench/stream-client.ts'
-import { until } from './counted.ts'
+import { until } from '../until.ts'
 import { atEnd, type Daemon } from './daemon.ts'
 
 const KEY = 'AAAAAAAAAAAAAAAAAAAAAA=='

@@ -5,7 +5,7 @@ import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_pro
 import { type TestContext, test } from 'node:test'
 import { promisify, stripVTControlCharacters } from 'node:util'
 import type { Sample } from '../../src/api/live.ts'
-import { until } from './counted.ts'
+import { until } from '../until.ts'
 import { atEnd, Daemon, entry, frame, killQuietly } from './daemon.ts'
 
 const ENTER = '\u001b[?1049h'

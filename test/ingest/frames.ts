@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import { millrace } from '#proto'
+import { anyCharacter } from '../characters.ts'
 
 /** An event as a test thinks of it. */
 export interface TestEvent {
@@ -19,7 +20,7 @@ export interface TestEvent {
 const text = (maxLength: number) =>
   fc.oneof(
     { weight: 3, arbitrary: fc.string({ maxLength, unit: 'grapheme-ascii' }) },
-    { weight: 1, arbitrary: fc.string({ maxLength: Math.ceil(maxLength / 4), unit: 'binary' }) },
+    { weight: 1, arbitrary: fc.string({ maxLength: Math.ceil(maxLength / 4), unit: anyCharacter }) },
   )
 const filled = (maxLength: number) => text(maxLength).map((value) => (value === '' ? 'x' : value))
 
@@ -84,7 +85,7 @@ export const groups = (depth: number, payload: readonly number[], field = 11) =>
 /** An event that is as it should be, and what a test adds to it. */
 export const eventBytes = (...more: number[]) => sized(1, [...string(2, 's'), ...string(3, 't'), ...more])
 /** A frame, or what stands for one. */
-export const frame = (...pieces: readonly number[][]) => Uint8Array.from(pieces.flat())
+export const frame = (...pieces: readonly number[][]) => new Uint8Array(pieces.flat())
 
 const padding = fc.oneof(
   { weight: 8, arbitrary: fc.constant(0) },
@@ -173,6 +174,7 @@ const entryField = fc.oneof(
 const entry = fc
   .tuple(fc.array(entryField, { maxLength: 3 }), padding)
   .map(([fields, more]) => sized(9, fields.flat(), more))
+const data = fc.oneof({ weight: 5, arbitrary: bytes(140) }, { weight: 1, arbitrary: bytes(1100) })
 const eventField = fc.oneof(
   { weight: 6, arbitrary: stringField },
   { weight: 2, arbitrary: entry },
@@ -180,7 +182,7 @@ const eventField = fc.oneof(
     weight: 1,
     arbitrary: fc.tuple(fc.constantFrom(5, 6), fc.double()).map(([field, value]) => double(field, value)),
   },
-  { weight: 1, arbitrary: fc.tuple(bytes(1100), padding).map(([data, more]) => sized(7, data, more)) },
+  { weight: 1, arbitrary: fc.tuple(data, padding).map(([payload, more]) => sized(7, payload, more)) },
   { weight: 2, arbitrary: anyField },
 )
 const wireEvent = fc

@@ -14,8 +14,9 @@ import { realFileSystem } from '../../src/log/filesystem.ts'
 import { connectLink, SocketLinkServer } from '../../src/log/link.ts'
 import type { LogEntry } from '../../src/log/log.ts'
 import { logFolder, openLocalWriter } from '../../src/log/open.ts'
+import { until } from '../until.ts'
 import { type Folder, folder } from './folder.ts'
-import { eventually, Reading, segment } from './segments.ts'
+import { Reading, segment } from './segments.ts'
 
 const CHILD = join(import.meta.dirname, 'writing-child.js')
 
@@ -41,7 +42,7 @@ async function startChild(t: TestContext, { config }: Folder, inFlight: number):
       else acked.push(line)
     }
   })
-  await eventually(() => started.writer !== '')
+  await until(() => started.writer !== '')
   return started
 }
 
@@ -61,12 +62,12 @@ for (const inFlight of [1, 50]) {
     const acked: string[] = []
     for (const least of ackedAtLeast) {
       const child = await startChild(t, log, inFlight)
-      await eventually(() => child.acked.length >= least)
+      await until(() => child.acked.length >= least)
       await kill(child)
       acked.push(...child.acked.map((name) => `${child.writer} ${name}`))
     }
     const read = () => new Set(reading.entries.map(({ lane, name }) => `${lane} ${name}`))
-    await eventually(() => {
+    await until(() => {
       const names = read()
       return acked.every((name) => names.has(name))
     })
@@ -83,7 +84,7 @@ test('a listener that is stopped is alive, and not in the way of others', { time
   const log = await folder('embedded')
   t.after(() => log.destroy())
   const child = await startChild(t, log, 10)
-  await eventually(() => child.acked.length > 0)
+  await until(() => child.acked.length > 0)
   child.process.kill('SIGSTOP')
   const reader = await log.openReader()
   const reading = new Reading(reader)
@@ -94,10 +95,10 @@ test('a listener that is stopped is alive, and not in the way of others', { time
   assert.deepEqual(reader.finished(), [])
   child.process.kill('SIGCONT')
   const before = child.acked.length
-  await eventually(() => child.acked.length > before)
+  await until(() => child.acked.length > before)
   await kill(child)
   const mine = () => reading.entries.filter(({ lane }) => lane === child.writer).map(({ name }) => name)
-  await eventually(() => mine().length >= child.acked.length)
+  await until(() => mine().length >= child.acked.length)
   await reading.stop()
   assert.deepEqual(mine().slice(0, child.acked.length), child.acked)
 })
@@ -118,7 +119,7 @@ test('a lane that is over and old leaves no file, and is told once', async (t) =
   await utimes(join(log.config.dataDir, 'log', '0', chunk), longAgo, longAgo)
   reader.committed(reading.position())
   const finished: string[] = []
-  await eventually(() => finished.push(...reader.finished()) > 0)
+  await until(() => finished.push(...reader.finished()) > 0)
   assert.deepEqual(finished, [writer.writer])
   assert.deepEqual(await names(), [])
   await reading.stop()
@@ -131,7 +132,7 @@ test('a position in a lane of which nothing is left is told as finished', async 
   const reader = await log.openReader()
   const reading = new Reading(reader, new Map([['00000000000000ff', 7]]))
   const finished: string[] = []
-  await eventually(() => finished.push(...reader.finished()) > 0)
+  await until(() => finished.push(...reader.finished()) > 0)
   await reading.stop()
   assert.deepEqual(finished, ['00000000000000ff'])
 })
@@ -152,7 +153,7 @@ test('chunks never take more than retention.maxBytes, also when that was lowered
   const writer = await log.openWriter()
   for (let n = 0; n < 110; n++) {
     // Right after a commit its chunks may not be free yet.
-    await eventually(() =>
+    await until(() =>
       writer.append(segment(`n${n}`, 1_500_000)).then(
         () => true,
         () => false,
@@ -172,7 +173,7 @@ test('chunks never take more than retention.maxBytes, also when that was lowered
   )
   const lower = await log.openReader()
   const later = new Reading(lower, position)
-  await eventually(async () => {
+  await until(async () => {
     lower.committed(position)
     return (await chunks()) <= most()
   })

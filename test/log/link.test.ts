@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { connectLink, type Durable, SocketLinkServer } from '../../src/log/link.ts'
 import { atEnd, temporaryFolder } from '../e2e/daemon.ts'
-import { eventually } from './segments.ts'
+import { until } from '../until.ts'
 
 const durable = (n: number): Durable => ({ sequence: n, bytes: 10 * n, events: 3 * n, bodies: 2 * n })
 
@@ -23,9 +23,9 @@ test('a busy writer wakes its reader now and then, and what is newest arrives', 
     server.publish(durable(n))
     if (n % 10 === 0) await new Promise((resolve) => setImmediate(resolve))
   }
-  await eventually(() => link.durable.sequence === newest)
+  await until(() => link.durable.sequence === newest)
   assert.deepEqual(link.durable, durable(newest))
   assert.ok(heard < newest / 5, `${heard} news of ${newest}`)
   link.committed(77)
-  await eventually(() => server.committedBytes === 77)
+  await until(() => server.committedBytes === 77)
 })

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LogUnavailable } from '../../src/log/log.ts'
+import { until } from '../until.ts'
 import { folder } from './folder.ts'
-import { eventually, Reading, segment } from './segments.ts'
+import { Reading, segment } from './segments.ts'
 
 test('the end of the reader loses nothing that was not committed', async (t) => {
   const log = await folder('memory')
@@ -16,7 +17,7 @@ test('the end of the reader loses nothing that was not committed', async (t) => 
   await before.until(() => before.entries.length === 10)
   first.committed(before.position(6))
   const backlog = 4 * segment('n0').bytes.length
-  await eventually(() => writer.written().backlogBytes === backlog)
+  await until(() => writer.written().backlogBytes === backlog)
   await before.stop()
   await first.close()
   const after = new Reading(await log.openReader(), before.position(3)) // as if the last commit was not flushed
@@ -50,7 +51,7 @@ test('a lane is finished when its writer is gone and what came of it is committe
   assert.deepEqual(reader.finished(), [])
   reader.committed(reading.position())
   const finished: string[] = []
-  await eventually(() => finished.push(...reader.finished()) > 0)
+  await until(() => finished.push(...reader.finished()) > 0)
   assert.deepEqual(finished, [writer.writer])
   await reading.stop()
 })

@@ -14,8 +14,11 @@ const FOLDER = 'log'
 export const SIZE: LogSize = { chunkBytes: 4096, chunksMax: 12 }
 
 /** Lets everything happen that can: the model disk needs no time, only turns. */
-export async function settle(turns = 8): Promise<void> {
-  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve))
+export function settle(turns = 8): Promise<void> {
+  return new Promise((resolve) => {
+    const turn = (left: number) => (left === 0 ? resolve() : setImmediate(turn, left - 1))
+    turn(turns)
+  })
 }
 
 /** A disk, the processes on it, what they promised, and the checks of that. */

@@ -74,8 +74,3 @@ export class Reading {
     }
   }
 }
-
-/** Asks again and again until it is so: for what happens in another process or at the file system. */
-export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5))
-}

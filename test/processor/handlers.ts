@@ -36,8 +36,8 @@ export function rowsOf(delta: ArrayBufferLike): Row[][] {
       count: stats[row * STATS + COUNT],
       sum: stats[row * STATS + SUM],
     }))
-    const place = (row: Row) => JSON.stringify([row.key, row.window])
-    return all.sort((a, b) => (place(a) < place(b) ? -1 : 1))
+    const places = new Map(all.map((row) => [row, JSON.stringify([row.key, row.window])]))
+    return all.sort((a, b) => (places.get(a)! < places.get(b)! ? -1 : 1))
   })
 }
 

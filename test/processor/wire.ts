@@ -2,11 +2,12 @@
 
 import fc from 'fast-check'
 import protobuf from 'protobufjs/minimal.js'
+import { anyCharacter } from '../characters.ts'
 
 const text = fc.oneof(
   { weight: 5, arbitrary: fc.constantFrom('a', 'b', 'page.view', 'page.click', 'shop/1') },
   { weight: 2, arbitrary: fc.constantFrom('', '\0', 'a\0', 'a\0b', '😀', 'x'.repeat(130), 'k'.repeat(1024)) },
-  { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 8 }) },
+  { weight: 1, arbitrary: fc.string({ unit: anyCharacter, maxLength: 8 }) },
 )
 const attribute = fc.record({
   name: fc.option(fc.constantFrom('region', 'tier', 'regio', ''), { nil: undefined }),

@@ -12,10 +12,11 @@ import {
   rowKey,
   windowOf,
 } from '../../src/results/keys.ts'
+import { anyCharacter } from '../characters.ts'
 
 const part = fc.oneof(
   fc.constantFrom('', '\0', '\0\0', 'a', 'a\0', 'a\0b', 'a\u0001', 'b', '😀', '\u{10ffff}'),
-  fc.string({ unit: 'binary', maxLength: 12 }),
+  fc.string({ unit: anyCharacter, maxLength: 12 }),
 )
 const LMDB_KEY_BYTES_MAX = 1978
 

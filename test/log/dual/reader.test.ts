@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { OVERDUE_MS, WALK_INTERVAL_MS_MAX } from '../../../src/limits.ts'
 import { DualReader } from '../../../src/log/dual/reader.ts'
-import { eventually, Reading } from '../segments.ts'
+import { until } from '../../until.ts'
+import { Reading } from '../segments.ts'
 import { FakeBroker, identityOf, stamped } from './fake-broker.ts'
 
 const SEGMENT_BYTES = 1000
@@ -206,7 +207,7 @@ test('the log that is not consumed does not grow without bound', async (t) => {
   const held: number[] = []
   kafka.onCommitted = () => held.push(kafka.segments(0).length)
   const read = await process(t, parts, 0, segments)
-  await eventually(() => (walked.get('kafka:fake:0') ?? 0) > segments - 20)
+  await until(() => (walked.get('kafka:fake:0') ?? 0) > segments - 20)
   await read.stop()
   for (const broker of [kafka, jetstream]) {
     const kept = broker.segments(0).length
@@ -223,7 +224,7 @@ test('nothing of it is trimmed that was not counted, and it goes on once that is
   const committed: number[] = []
   jetstream.onCommitted = (_, next) => committed.push(next)
   const read = await process(t, parts, 0, 100)
-  await eventually(() => told.length > 0)
+  await until(() => told.length > 0)
   assert.deepEqual(told, ['jetstream 7/0'], 'told once, although it was looked at often')
   assert.deepEqual(committed, [])
   assert.equal(jetstream.segments(0).length, 101)
@@ -233,7 +234,7 @@ test('nothing of it is trimmed that was not counted, and it goes on once that is
     await read.until(() => read.entries.length > n)
     ledger.add(`1/${n}`)
   }
-  await eventually(() => (walked.get('jetstream:fake:0') ?? 0) > 100)
+  await until(() => (walked.get('jetstream:fake:0') ?? 0) > 100)
   assert.deepEqual(committed, [], 'nor before that it was walked is on disk')
   await read.stop()
 })
@@ -287,7 +288,7 @@ test('a segment that is only late is not told as overdue', async (t) => {
   for (let n = 0; n < 40; n++) ledger.add(`1/${n}`)
   parts.both(40, OVERDUE_MS + 2)
   for (let n = 41; n < 60; n++) parts.both(n, OVERDUE_MS + 2)
-  await eventually(() => told.length > 0)
+  await until(() => told.length > 0)
   assert.deepEqual(told, ['kafka 7/0'])
   await read.stop()
 })
@@ -301,7 +302,7 @@ test('little traffic does not keep the other log from being walked', async (t) =
   await read.count(1)
   assert.equal(walked.size, 0)
   t.mock.timers.tick(WALK_INTERVAL_MS_MAX)
-  while (walked.get('kafka:fake:0') !== 1) await new Promise((resolve) => setImmediate(resolve))
+  await until(() => walked.get('kafka:fake:0') === 1)
   await read.stop()
 })
 
@@ -331,7 +332,7 @@ test('a walk that breaks is told, and goes on where it was with the next one', a
     return reader
   }
   const read = await process(t, parts, 0, 60)
-  await eventually(() => (walked.get('kafka:fake:0') ?? 0) > 40)
+  await until(() => (walked.get('kafka:fake:0') ?? 0) > 40)
   assert.deepEqual(told, ['broken'])
   assert.deepEqual(begun, [0, 5])
   await read.stop()

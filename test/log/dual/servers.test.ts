@@ -12,7 +12,8 @@ import { DualReader } from '../../../src/log/dual/reader.ts'
 import { openBrokerReader, openPublisher } from '../../../src/log/open.ts'
 import { lackedByOther, type ReconcileParts, reconcile } from '../../../src/log/reconcile.ts'
 import { atEnd } from '../../e2e/daemon.ts'
-import { eventually, Reading } from '../segments.ts'
+import { until } from '../../until.ts'
+import { Reading } from '../segments.ts'
 import { identityOf, stamped } from './fake-broker.ts'
 
 const kinds = ['jetstream', 'kafka'] as const
@@ -106,16 +107,16 @@ test('each log misses what came while it was gone, both together miss nothing, a
   await publish(200)
   await kafka.kill()
   await publish(100)
-  await eventually(() => kafkas.away !== undefined)
+  await until(() => kafkas.away !== undefined)
   await publish(100)
   await kafka.restart()
-  await eventually(() => kafkas.away === undefined)
+  await until(() => kafkas.away === undefined)
   await nats.kill()
   await publish(100)
-  await eventually(() => jetstream.away !== undefined)
+  await until(() => jetstream.away !== undefined)
   await publish(100)
   await nats.restart()
-  await eventually(() => jetstream.away === undefined)
+  await until(() => jetstream.away === undefined)
   await publish(100)
   await publisher.close()
   const { missing } = publisher
@@ -262,7 +263,7 @@ test('the log that nobody consumes is trimmed with the one that is consumed', {
           },
         )
       }
-      await eventually(() => counted.has(n))
+      await until(() => counted.has(n))
       for (const kind of kinds) {
         const { first, next } = await readers[kind].bounds()
         held[kind] = { first, most: Math.max(held[kind].most, (next - first) * bytes) }

@@ -10,6 +10,7 @@ import type { JetStreamConfig } from '../../../src/config/config.ts'
 import { JetStreamPublisher } from '../../../src/log/jetstream/publisher.ts'
 import { LogMisconfigured, LogUnavailable } from '../../../src/log/log.ts'
 import { temporaryFolder } from '../../e2e/daemon.ts'
+import { until } from '../../until.ts'
 import { configOf, ownServer, Told, Writer } from './server.ts'
 
 const run = promisify(execFile)
@@ -168,7 +169,7 @@ test('a server that is not there yet is waited for, told once; any of several wi
   const told = new Told()
   const nobody = '127.0.0.1:1'
   const opened = JetStreamPublisher.open(configOf(t, [nobody, ...nats.servers]), told)
-  while (told.all.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  await until(() => told.all.length > 0)
   assert.match(told.all[0], /^away: 127\.0\.0\.1:1 refuses the connection/)
   await nats.restart()
   const publisher = await opened
@@ -181,7 +182,7 @@ test('waiting for a server ends with the signal', async (t) => {
   const stop = new AbortController()
   const told = new Told()
   const opened = JetStreamPublisher.open(configOf(t, ['127.0.0.1:1']), told, stop.signal)
-  while (told.all.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  await until(() => told.all.length > 0)
   stop.abort()
   await assert.rejects(opened, LogUnavailable)
 })

@@ -8,7 +8,7 @@ import { OWNER_SILENT_MS_MAX } from '../../../src/limits.ts'
 import { openJetStreamOwnership } from '../../../src/log/jetstream/open.ts'
 import { LogMisconfigured } from '../../../src/log/log.ts'
 import { atEnd, killQuietly } from '../../e2e/daemon.ts'
-import { eventually } from '../segments.ts'
+import { until } from '../../until.ts'
 import { aside, configOf, ownServer, servers, Told } from './server.ts'
 
 /** What a member owns, and all that it has owned before. */
@@ -66,15 +66,15 @@ function shared(partitions: number, members: Member[], shares: number[]): boolea
 test('one member owns all partitions; those who come share evenly; who leaves hands over at once', async (t) => {
   const config = configOf(t, await servers(), { partitions: 8 })
   const a = await join_(t, config, 'host.example:a')
-  await eventually(() => shared(8, [a], [8]))
+  await until(() => shared(8, [a], [8]))
   const b = await join_(t, config, 'host.example:b')
-  await eventually(() => shared(8, [a, b], [4, 4]))
+  await until(() => shared(8, [a, b], [4, 4]))
   const c = await join_(t, config, 'host.example:c')
-  await eventually(() => shared(8, [a, b, c], [2, 3, 3]))
+  await until(() => shared(8, [a, b, c], [2, 3, 3]))
   const left = performance.now()
   await b.leave()
   assert.deepEqual(b.owned, [])
-  await eventually(() => shared(8, [a, c], [4, 4]))
+  await until(() => shared(8, [a, c], [4, 4]))
   assert.ok(performance.now() - left < OWNER_SILENT_MS_MAX / 2, 'not by waiting for the end of a lease')
 })
 
@@ -101,10 +101,10 @@ test('at no time do two members believe that they own the same', async (t) => {
     told(member)
     members.push(member)
   }
-  await eventually(() => shared(6, members, [1, 1, 2, 2]))
+  await until(() => shared(6, members, [1, 1, 2, 2]))
   for (let left = 3; left > 0; left--) {
     await members.pop()!.leave()
-    await eventually(() => shared(6, members, left === 3 ? [2, 2, 2] : left === 2 ? [3, 3] : [6]))
+    await until(() => shared(6, members, left === 3 ? [2, 2, 2] : left === 2 ? [3, 3] : [6]))
   }
   assert.deepEqual(twice, [])
 })
@@ -112,7 +112,7 @@ test('at no time do two members believe that they own the same', async (t) => {
 test('a processor of another data directory is refused while one lives, and takes nothing', async (t) => {
   const config = configOf(t, await servers(), { partitions: 4 })
   const first = joinAsChild(t, config, '0123456789ab-0')
-  await eventually(() => shared(4, [first], [4]))
+  await until(() => shared(4, [first], [4]))
   const ownership = await openJetStreamOwnership(config, 'ba9876543210-0', new Told())
   const stop = new AbortController()
   t.after(() => stop.abort())
@@ -129,18 +129,18 @@ test('a processor of another data directory is refused while one lives, and take
   assert.deepEqual(first.owned, [0, 1, 2, 3])
   await first.leave() // and leaves its keys behind
   const second = await join_(t, config, 'ba9876543210-0')
-  await eventually(() => shared(4, [second], [4]))
+  await until(() => shared(4, [second], [4]))
 })
 
 test("a killed member's partitions go to others when it has been silent for long enough", async (t) => {
   const config = configOf(t, await servers(), { partitions: 5 })
   const a = await join_(t, config, 'a')
   const b = joinAsChild(t, config, 'b')
-  await eventually(() => shared(5, [a, b], [2, 3]))
+  await until(() => shared(5, [a, b], [2, 3]))
   const kept = [...a.owned]
   const killed = performance.now()
   await b.leave()
-  await eventually(() => a.owned.length === 5)
+  await until(() => a.owned.length === 5)
   const ms = performance.now() - killed
   assert.ok(ms > OWNER_SILENT_MS_MAX / 2 && ms < 2 * OWNER_SILENT_MS_MAX, `${ms} ms`)
   assert.ok(kept.every((partition) => a.history.slice(-3).every((owned) => owned.includes(partition))))
@@ -150,12 +150,12 @@ test('a member that is killed and comes again under its name has its partitions 
   const config = configOf(t, await servers(), { partitions: 4 })
   const a = await join_(t, config, 'a')
   const b = joinAsChild(t, config, 'b')
-  await eventually(() => shared(4, [a, b], [2, 2]))
+  await until(() => shared(4, [a, b], [2, 2]))
   const [before, changes] = [[...b.owned], a.history.length]
   await b.leave()
   const killed = performance.now()
   const again = joinAsChild(t, config, 'b')
-  await eventually(() => again.owned.length === 2)
+  await until(() => again.owned.length === 2)
   assert.ok(performance.now() - killed < OWNER_SILENT_MS_MAX / 2)
   assert.deepEqual(again.owned, before)
   assert.equal(a.history.length, changes, 'nobody else noticed')
@@ -167,18 +167,18 @@ test('what is owned stays owned while the server is away, for longer than a leas
   const told = new Told()
   const a = await join_(t, config, 'a', told)
   const b = await join_(t, config, 'b')
-  await eventually(() => shared(4, [a, b], [2, 2]))
+  await until(() => shared(4, [a, b], [2, 2]))
   const changes = [a, b].map(({ history }) => history.length)
   await nats.kill()
   const killed = performance.now()
-  await eventually(() => performance.now() - killed > OWNER_SILENT_MS_MAX + 1000)
+  await until(() => performance.now() - killed > OWNER_SILENT_MS_MAX + 1000)
   assert.deepEqual(
     [a, b].map(({ history }) => history.length),
     changes,
   )
   await nats.restart()
-  await eventually(() => told.all.includes('back'))
-  await eventually(() => shared(4, [a, b], [2, 2]))
+  await until(() => told.all.includes('back'))
+  await until(() => shared(4, [a, b], [2, 2]))
   assert.equal(told.all.length, 2, told.all.join('\n'))
 })
 
@@ -186,15 +186,15 @@ test('a lease that somebody else has taken is given up', async (t) => {
   const addresses = await servers()
   const config = configOf(t, addresses, { partitions: 3 })
   const a = await join_(t, config, 'a')
-  await eventually(() => a.owned.length === 3)
+  await until(() => a.owned.length === 3)
   const bucket = await (await aside(t, addresses))
     .jetstream()
     .views.kv(`${config.log.jetstream.stream}-owners`)
   await bucket.put('partition.1', 'thief')
-  await eventually(() => !a.owned.includes(1))
+  await until(() => !a.owned.includes(1))
   assert.deepEqual(a.owned, [0, 2])
   await bucket.delete('partition.1')
-  await eventually(() => a.owned.length === 3)
+  await until(() => a.owned.length === 3)
 })
 
 test('a bucket with leases of another length is refused', async (t) => {

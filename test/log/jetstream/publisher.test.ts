@@ -8,7 +8,8 @@ import { JetStreamPublisher, type PublisherLimits } from '../../../src/log/jetst
 import { LogFull, LogUnavailable, LogUnconfirmed } from '../../../src/log/log.ts'
 import { Segment } from '../../../src/log/segment.ts'
 import { atEnd } from '../../e2e/daemon.ts'
-import { eventually, nameOf } from '../segments.ts'
+import { until } from '../../until.ts'
+import { nameOf } from '../segments.ts'
 import { aside, configOf, numbered, ownServer, servers, Told, Writer } from './server.ts'
 
 /** A publisher that ends with the test, also where that has failed. */
@@ -129,7 +130,7 @@ test('no kill of the server loses or doubles a confirmed segment, and clients he
     assert.ok(confirmed < names.length, 'some were on their way')
     await assert.rejects(publisher.publish(0, writer.segment('refused')), LogUnavailable)
     await nats.restart()
-    await eventually(() => publisher.away === undefined)
+    await until(() => publisher.away === undefined)
   }
   await Promise.all(results)
   const inStream = namesOf(await held(await aside(t, nats.servers), config))
@@ -149,12 +150,12 @@ test('a stopped server counts as away, and what was sent is confirmed when it go
   nats.pause()
   const began = performance.now()
   const sent = publisher.publish(0, writer.segment('meanwhile'))
-  await eventually(() => publisher.away !== undefined)
+  await until(() => publisher.away !== undefined)
   assert.ok(performance.now() - began < CONFIRM_MS_MAX, `${performance.now() - began} ms`)
   await assert.rejects(publisher.publish(0, writer.segment('refused')), LogUnavailable)
   nats.resume()
   await sent
-  await eventually(() => publisher.away === undefined)
+  await until(() => publisher.away === undefined)
   await publisher.publish(0, writer.segment('after'))
   assert.equal(told.all.length, 2, told.all.join('\n'))
 })
@@ -165,8 +166,8 @@ test('a stopped server is given up also while much waits to be written to it', a
   const writer = new Writer()
   nats.pause()
   const sent = Array.from({ length: 12 }, (_, i) => publisher.publish(0, writer.segment(`n${i}`, 1_000_000)))
-  await eventually(() => publisher.away !== undefined)
-  await eventually(() => /lost|does not answer/.test(publisher.away ?? ''))
+  await until(() => publisher.away !== undefined)
+  await until(() => /lost|does not answer/.test(publisher.away ?? ''))
   nats.resume()
   await Promise.all(sent)
 })
@@ -187,7 +188,7 @@ test('what was sent and not confirmed in time is LogUnconfirmed, what never went
   assert.deepEqual(new Set(kinds.slice(0, 16)), new Set([LogUnconfirmed]))
   assert.deepEqual(new Set(kinds.slice(17)), new Set([LogUnavailable]))
   nats.resume()
-  await eventually(() => publisher.away === undefined)
+  await until(() => publisher.away === undefined)
   await publisher.publish(0, writer.segment('after'))
 })
 
@@ -216,7 +217,7 @@ test('a stream that was removed is said to be gone, and used again once it is th
   await assert.rejects(publisher.publish(0, writer.segment('one')), gone)
   await assert.rejects(publisher.publish(0, writer.segment('two')), gone)
   await (await open(t, config)).publisher.publish(0, writer.segment('three')) // makes it anew
-  await eventually(() => publisher.away === undefined)
+  await until(() => publisher.away === undefined)
   await publisher.publish(0, writer.segment('four'))
   assert.equal(told.all.length, 2, told.all.join('\n'))
 })

@@ -8,7 +8,8 @@ import { JetStreamPublisher } from '../../../src/log/jetstream/publisher.ts'
 import { JetStreamReader } from '../../../src/log/jetstream/reader.ts'
 import { LogFull, LogUnavailable } from '../../../src/log/log.ts'
 import { atEnd, temporaryFolder } from '../../e2e/daemon.ts'
-import { eventually, Reading } from '../segments.ts'
+import { until } from '../../until.ts'
+import { Reading } from '../segments.ts'
 import { aside, configOf, numbered, ownServer, servers, Told, Writer } from './server.ts'
 
 async function openPublisher(t: TestContext, config: Config): Promise<JetStreamPublisher> {
@@ -102,7 +103,7 @@ test('reading goes on exactly where it was, however often the server is killed',
     await reading.until(() => reading.entries.length > sent - 400)
     await nats.restart()
     await sending
-    await eventually(() => publisher.away === undefined)
+    await until(() => publisher.away === undefined)
   }
   await reading.count(sent)
   await reading.stop()
@@ -112,7 +113,7 @@ test('reading goes on exactly where it was, however often the server is killed',
     nexts,
     nexts.map((_, i) => i + 2),
   )
-  await eventually(() => told.all.length === 8)
+  await until(() => told.all.length === 8)
   assert.deepEqual([told.lost, told.foreign, told.notices], [[], [], []])
 })
 
@@ -126,10 +127,10 @@ test('a stopped server is told of, and reading goes on when it does', async (t) 
   await send(publisher, writer, numbered(3))
   await reading.count(3)
   nats.pause()
-  await eventually(() => told.all.length > 0)
+  await until(() => told.all.length > 0)
   await assert.rejects(reader.bounds(), LogUnavailable)
   nats.resume()
-  await eventually(() => publisher.away === undefined)
+  await until(() => publisher.away === undefined)
   await send(publisher, writer, numbered(3, 3))
   await reading.count(6)
   await reading.stop()
@@ -156,7 +157,7 @@ test('reading goes on when somebody removes the consumer', async (t) => {
   await reading.stop()
   assert.deepEqual(reading.names, numbered(10))
   // What a reading leaves behind is nothing.
-  await eventually(async () => (await consumers.list(stream).next()).length === 0)
+  await until(async () => (await consumers.list(stream).next()).length === 0)
 })
 
 test('a reader that is not asked fetches no more than its bound', async (t) => {
@@ -215,7 +216,7 @@ test('what is committed makes room in a full stream', async (t) => {
   await reading.count(sent)
   await assert.rejects(publisher.publish(0, writer.segment('refused', 500_000)), LogFull)
   reader.committed(reading.position(sent))
-  await eventually(() =>
+  await until(() =>
     publisher.publish(0, writer.segment('after', 500_000)).then(
       () => true,
       (error: unknown) => {
@@ -248,13 +249,13 @@ test('what is committed and too old goes; others and the newest stay, and nobody
   await reading.count(20)
   // History takes what is read in one 64th of maxAge for one.
   const readAt = performance.now()
-  await eventually(() => performance.now() > readAt + config.log.retention.maxAge / 32)
+  await until(() => performance.now() > readAt + config.log.retention.maxAge / 32)
   await send(publisher, writer, ['newest'], 0, 1)
   await reading.count(21)
   reader.committed(reading.position(21))
   const { streams } = await manager(t, addresses)
   const { stream } = config.log.jetstream
-  await eventually(async () => (await streams.info(stream)).state.messages === 3)
+  await until(async () => (await streams.info(stream)).state.messages === 3)
   const left = [1, 2, 23].map((seq) => streams.getMessage(stream, { seq }))
   assert.deepEqual(
     (await Promise.all(left)).map(({ subject }) => subject),
@@ -370,14 +371,14 @@ test('a server that has lost its newest segments is read on, whatever numbers it
   const writer = new Writer()
   await send(publisher, writer, numbered(5))
   await remember()
-  await eventually(() => publisher.away === undefined)
+  await until(() => publisher.away === undefined)
   const reading = new Reading(reader)
   await send(publisher, writer, numbered(5, 5))
   await reading.count(10)
   await forget()
-  await eventually(() => told.notices.length === 1)
+  await until(() => told.notices.length === 1)
   assert.match(told.notices[0], /ends at 5 and we have read up to 10/)
-  await eventually(() => publisher.away === undefined)
+  await until(() => publisher.away === undefined)
   await send(publisher, writer, ['new0', 'new1'])
   await reading.count(17)
   assert.deepEqual(reading.names.slice(10), [...numbered(5), 'new0', 'new1'])
@@ -399,7 +400,7 @@ test('numbers that a server gave away again are noticed, and all is read anew', 
   const writer = new Writer()
   await send(publisher, writer, numbered(5))
   await remember()
-  await eventually(() => publisher.away === undefined)
+  await until(() => publisher.away === undefined)
   const reading = new Reading(reader)
   await send(publisher, writer, numbered(3, 5))
   await reading.count(8)
@@ -427,7 +428,7 @@ test('a stream that was removed is waited for; another one in its place ends the
   await send(publisher, writer, numbered(2))
   await reading.count(2)
   await (await manager(t, addresses)).streams.delete(config.log.jetstream.stream)
-  await eventually(() => told.all.length > 0)
+  await until(() => told.all.length > 0)
   assert.match(told.all[0], /does not exist any more/)
   await assert.rejects(reader.bounds(), LogUnavailable)
   const another = await openPublisher(t, config)

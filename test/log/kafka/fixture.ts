@@ -10,7 +10,8 @@ import type { BrokerHooks, BrokerReader, Publisher } from '../../../src/log/brok
 import { type KafkaOptions, openKafkaPublisher, openKafkaReader } from '../../../src/log/kafka/open.ts'
 import type { Segment } from '../../../src/log/segment.ts'
 import { atEnd } from '../../e2e/daemon.ts'
-import { eventually, segment } from '../segments.ts'
+import { until } from '../../until.ts'
+import { segment } from '../segments.ts'
 
 /** Not found by name in what kafkajs exports. */
 export const { CompressionTypes, CompressionCodecs } = kafkajs
@@ -155,7 +156,7 @@ export async function outcome(promise: Promise<void>): Promise<string> {
 
 /** Waits until the partition has a leader: a broker serves clients before that. */
 export async function ready(reader: BrokerReader): Promise<void> {
-  await eventually(() =>
+  await until(() =>
     reader.bounds().then(
       () => true,
       () => false,

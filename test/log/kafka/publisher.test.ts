@@ -4,7 +4,8 @@ import { crc32 } from 'node:zlib'
 import kafkajs from 'kafkajs'
 import { startKafka } from '../../../scripts/brokers/kafka.ts'
 import { atEnd } from '../../e2e/daemon.ts'
-import { eventually, Reading } from '../segments.ts'
+import { until } from '../../until.ts'
+import { Reading } from '../segments.ts'
 import {
   clients,
   configFor,
@@ -66,16 +67,16 @@ for (const client of clients) {
       for (let n = 0; !ended; n++) {
         const one = await outcome(publisher.publish(partition, stamped(n, 500)))
         if (one === 'kept') kept[partition].push(n)
-        else await eventually(() => publisher.away === undefined)
+        else await until(() => publisher.away === undefined)
       }
     })
-    await eventually(() => kept.every(({ length }) => length > 20))
+    await until(() => kept.every(({ length }) => length > 20))
     await kafka.kill()
     await heard.until(() => heard.away.length > 0)
     await kafka.restart()
     await heard.until(() => heard.backs > 0)
     const before = kept.map(({ length }) => length)
-    await eventually(() => kept.every(({ length }, i) => length > before[i] + 20))
+    await until(() => kept.every(({ length }, i) => length > before[i] + 20))
     ended = true
     await Promise.all(publishing)
     for (const partition of [0, 1]) {
@@ -100,7 +101,7 @@ for (const client of clients) {
     atEnd(t, () => kafka.resume())
     const started = performance.now()
     const sent = outcome(publisher.publish(0, stamped(1)))
-    await eventually(() => publisher.away !== undefined)
+    await until(() => publisher.away !== undefined)
     const awayAfter = performance.now() - started
     assert.ok(awayAfter >= limits.stallMs && awayAfter < limits.confirmMs, `away after ${awayAfter} ms`)
     assert.equal(await outcome(publisher.publish(0, stamped(2))), 'LogUnavailable')
@@ -129,7 +130,7 @@ for (const client of clients) {
     atEnd(t, () => kafka.resume())
     const before = sent()
     const left = outcome(publisher.publish(0, stamped(1)))
-    await eventually(() => sent() > before)
+    await until(() => sent() > before)
     const waiting = [2, 3].map((n) => outcome(publisher.publish(0, stamped(n)))) // behind the one that is on its way
     await kafka.kill()
     assert.equal(await left, 'LogUnconfirmed')

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { startKafka } from '../../../scripts/brokers/kafka.ts'
 import { atEnd } from '../../e2e/daemon.ts'
-import { eventually, Reading } from '../segments.ts'
+import { until } from '../../until.ts'
+import { Reading } from '../segments.ts'
 import {
   administrator,
   CompressionTypes,
@@ -67,7 +68,7 @@ for (const client of clients) {
     const publish = async (count: number) => {
       for (const end = n + count; n < end; ) {
         if ((await outcome(publisher.publish(0, stamped(n)))) === 'kept') n++
-        else await eventually(() => publisher.away === undefined)
+        else await until(() => publisher.away === undefined)
       }
     }
     await publish(30)
@@ -124,10 +125,10 @@ for (const client of clients) {
     const reading = new Reading(reader)
     await reading.count(40)
     reader.committed(reading.position(10)) // 1 MB, all that is committed: 4 MB have been read, half of 2 MB is kept
-    await eventually(async () => (await reader.bounds()).first > 0)
+    await until(async () => (await reader.bounds()).first > 0)
     const { first } = await reader.bounds()
     assert.ok(first <= 10, `trimmed to ${first}`)
-    await eventually(async () => {
+    await until(async () => {
       reader.committed(reading.position(40))
       return (await reader.bounds()).first > 25
     })
@@ -222,7 +223,7 @@ for (const client of clients) {
     const lane = await reader.lane()
     const admin = await administrator(t, kafka.brokers)
     await admin.deleteTopics({ topics: [topic] })
-    await eventually(async () => !(await admin.listTopics()).includes(topic))
+    await until(async () => !(await admin.listTopics()).includes(topic))
     const again = await publisherFor(t, config)
     for (let n = 5; n < 12; n++) await again.publish(0, stamped(n))
     await reading.count(12)

@@ -232,7 +232,7 @@ test('after a reload the page knows the new measures, and leaves the one that is
   await page.reload()
   const names = () => page.locator('#measure option').allTextContents()
   const known = (...wanted: string[]) =>
-    until(`the page is to know ${wanted}`, async () => (await names()).join() === wanted.join())
+    until(async () => (await names()).join() === wanted.join(), `the page is to know ${wanted}`)
   const looked = () => page.locator('#measure').inputValue()
 
   await known('by-pump', 'by-site')
@@ -518,11 +518,11 @@ test('the colours are those of the system until others are chosen, which stay', 
   const pressed = () => toggle.getAttribute('aria-pressed')
   assert.equal(await pressed(), 'false')
   await page.emulateMedia({ colorScheme: 'dark' })
-  await until('the page is to follow the system', async () => (await pressed()) === 'true')
+  await until(async () => (await pressed()) === 'true', 'the page is to follow the system')
   const dark = await ground()
   assert.notEqual(dark, light)
   await page.emulateMedia({ colorScheme: 'light' })
-  await until('the page is to follow it back', async () => (await pressed()) === 'false')
+  await until(async () => (await pressed()) === 'false', 'the page is to follow it back')
   assert.equal(await ground(), light)
   await toggle.click()
   assert.equal(await ground(), dark)

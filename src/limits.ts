@@ -216,8 +216,8 @@ export const UNCOMMITTED_TASKS_MAX = 64
  * The part of a processor's main thread that writing commits may take, which gives the time from a commit's start to the next
  * one's. While the machine has time to spare results are to be seen soon; when it has not, many events share a commit.
  */
-export const COMMIT_SHARE_CALM = 0.35
-export const COMMIT_SHARE_BUSY = 0.1
+export const COMMIT_SHARE_CALM = 0.5
+export const COMMIT_SHARE_BUSY = 0.16
 /** That time at least, and at most, milliseconds. */
 export const COMMIT_INTERVAL_MS_CALM = 6
 export const COMMIT_INTERVAL_MS_BUSY = 10

@@ -228,10 +228,15 @@ export const IDLE_SHARE_MIN = 0.1
 export const IDLE_SAMPLE_MS = 250
 /** Free bytes on the store's file system below which commits wait; lower than the log's, which stops first. */
 export const STORE_FREE_BYTES_MIN = 32 * MiB
-/** Merged rows kept in memory between commits, before those are let go that are committed: about 100 bytes each. */
-export const MERGED_ROWS_MAX = 1_000_000
-/** Buckets of quantile sketches kept in memory between commits, before rows are let go: 12 bytes each. */
-export const MERGED_BUCKETS_MAX = 16_777_216
+/** Merged rows of a measure, and buckets of their quantile sketches, from which on those not touched for long are let go. */
+export const KEPT_ROWS_MIN = 65_536
+export const KEPT_BUCKETS_MIN = 1_048_576
+/**
+ * Merged rows kept in memory (about 130 bytes each), and buckets of their sketches (12 bytes each): past either, rows are put
+ * into their places faster than others come, and let go.
+ */
+export const MERGED_ROWS_MAX = 2_000_000
+export const MERGED_BUCKETS_MAX = 33_554_432
 /** Rows of a measure that a commit puts into their places in the store; more of them become a run (results/runs.ts). */
 export const ROWS_IN_PLACE_MAX = 4096
 /** Runs of a measure after which a checkpoint puts their rows into their places, and in how many commits. */

@@ -10,7 +10,7 @@ import { type RowSource, Rows } from './rows.ts'
 import { processSeed } from './seed.ts'
 
 /** From here on rows are put into their places faster than others come. */
-const HURRY_FULLNESS = 2
+const HURRY_FULLNESS = 1
 
 /** The small part of the store that is needed here. */
 export interface RowStore extends RowSource {
@@ -78,15 +78,12 @@ export class Merged {
   }
 
   /**
-   * Lets go of rows when there are too many, and half of them can go, or puts many into order. To be called when the commit of the
-   * last `write` has resolved and before the next one: what is in its place in the store can be read again.
+   * Lets go of rows that were not touched for long, and when there are too many, and half of them can go, of all that can. To be
+   * called when the commit of the last `write` has resolved and before the next one: they can be read again from the store.
    */
   letGo(): void {
     const kept = this.#measures.reduce((sum, { keptSize }) => sum + keptSize, 0)
-    const go = this.#fullness > 1 && kept * 2 <= this.rows
-    for (const measure of this.#measures) {
-      if (go) measure.letGo()
-      else measure.tidy()
-    }
+    const all = this.#fullness > 1 && kept * 2 <= this.rows
+    for (const measure of this.#measures) measure.letGo(all)
   }
 }

@@ -317,9 +317,7 @@ export class Processor {
       this.#buffers.giveAll(batch)
       this.#uncommitted.push(batch)
     }
-    const full =
-      this.#effectBytes >= UNCOMMITTED_EFFECT_BYTES_MAX || this.#uncommitted.length >= UNCOMMITTED_TASKS_MAX
-    if (full || this.#uncommitted.length > 0) this.#commitSoon(full)
+    if (this.#full || this.#uncommitted.length > 0) this.#commitSoon()
     this.#goOn()
   }
 
@@ -339,8 +337,15 @@ export class Processor {
     this.#tell()
   }
 
-  /** `now`: more is merged than may wait for its time. */
-  #commitSoon(now = false): void {
+  /** More is merged than may wait for its time. */
+  get #full(): boolean {
+    return (
+      this.#effectBytes >= UNCOMMITTED_EFFECT_BYTES_MAX || this.#uncommitted.length >= UNCOMMITTED_TASKS_MAX
+    )
+  }
+
+  #commitSoon(): void {
+    const now = this.#full
     const waiting = this.#commitTimer !== undefined
     if (this.#committing && !(now && waiting)) return
     this.#committing = true

@@ -1,6 +1,7 @@
 // The rows of one measure as they stand: a row is read from the store when a delta first touches it, and those that were
 // touched are put into the next commit (placement.ts).
 
+import { KEPT_BUCKETS_MIN, KEPT_ROWS_MIN } from '../limits.ts'
 import { rowKey } from '../results/keys.ts'
 import { Row, sketchAt } from '../results/row.ts'
 import { lost } from '../results/sum.ts'
@@ -10,10 +11,6 @@ import { flagged, RowOrder } from './row-order.ts'
 import { BUCKETS, DOUBLES, INTS, RowTable } from './row-table.ts'
 
 const FOUND_MIN = 1024
-/** Rows fewer than this are written as fast in any order. */
-const SCATTERED_ROWS_MIN = 65_536
-/** How many times as many rows lie where they came as in the order of their keys, when these are put into it. */
-const SCATTERED_SHARE = 4
 /** Less than one of so many rows are found by their list, more by looking at all. */
 const FEW = 16
 
@@ -39,6 +36,9 @@ export class Rows {
   #ordered = 0
   /** The newest window of which the store may have rows that are not here. */
   #awayWindow: number
+  /** From so many rows or buckets on some are let go. */
+  #sizeMax = KEPT_ROWS_MIN
+  #cellsMax = KEPT_BUCKETS_MIN
   /** Rows that were touched, in the order in which they were. */
   #dirty = new Int32Array(FOUND_MIN)
   #dirtySize = 0
@@ -189,10 +189,13 @@ export class Rows {
 
   /** In the order of their numbers. */
   #takeDirty(): Int32Array {
-    const { isDirty, size } = this.#table
+    const { isDirty, isWarm, size } = this.#table
     const few = this.#dirtySize * FEW < size
     const rows = few ? this.#dirty.slice(0, this.#dirtySize).sort() : flagged(isDirty, this.#dirtySize)
-    for (let i = 0; i < rows.length; i++) isDirty[rows[i]] = 0
+    for (let i = 0; i < rows.length; i++) {
+      isDirty[rows[i]] = 0
+      isWarm[rows[i]] = 1
+    }
     this.#dirtySize = 0
     return rows
   }
@@ -204,22 +207,22 @@ export class Rows {
     return order.sort(this.#table, rows, ordered)
   }
 
-  /** Lets go of the rows that the store has in their places. */
-  letGo(): void {
-    const { isDirty, isBehind, doubles, size } = this.#table
+  /**
+   * Lets go of rows that the store has in their places and that were not touched since the last time, and puts the others into
+   * the order of their keys: where there are twice as many as were left then, so that it is rare. `all`: of those that
+   * were touched too, and at once.
+   */
+  letGo(all: boolean): void {
+    const { isDirty, isBehind, isWarm, doubles, size } = this.#table
+    if (!all && size < this.#sizeMax && this.cells < this.#cellsMax) return
     const rows: number[] = []
     for (let row = 0; row < size; row++) {
-      if (isDirty[row] === 1 || isBehind[row] === 1) rows.push(row)
+      if (isDirty[row] === 1 || isBehind[row] === 1 || (isWarm[row] === 1 && !all)) rows.push(row)
       else this.#awayWindow = Math.max(this.#awayWindow, doubles[row * DOUBLES + WINDOW])
     }
     this.#keep(Int32Array.from(rows))
-  }
-
-  /** Puts rows where they are read one after the other when they are written, where most lie as they came. */
-  tidy(): void {
-    const { size } = this.#table
-    if (size < SCATTERED_ROWS_MIN || this.#ordered * SCATTERED_SHARE > size) return
-    this.#keep(Int32Array.from({ length: size }, (_, row) => row))
+    this.#sizeMax = Math.max(KEPT_ROWS_MIN, this.size * 2)
+    this.#cellsMax = Math.max(KEPT_BUCKETS_MIN, this.cells * 2)
   }
 
   /** Only these, in tables of their own; given in the order of their numbers. All that are dirty or behind are among them. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
+import { KEPT_ROWS_MIN } from '../../src/limits.ts'
 import { Delta, STATS } from '../../src/processor/delta.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { Merged, type RowStore } from '../../src/processor/merged.ts'
@@ -113,4 +114,33 @@ test('a delta whose hashes were made with another seed is refused', () => {
 
 test('a measure that the store gave no id is a mistake of ours', () => {
   assert.throws(() => new Merged(new Kept(), [{ ...measure, name: 'other' }]), /other has no id/)
+})
+
+test('rows that were not touched for long are let go, and those that are touched stay', () => {
+  const store = new Kept()
+  const minutes: Measure = { ...measure, window: 60_000, quantiles: false }
+  const fold = new Fold([minutes])
+  const merged = new Merged({ ...store, measures: () => [{ id: 3, measure: minutes }], getRow }, [minutes])
+  const reads = { hot: 0, cold: 0 }
+  function getRow(key: Buffer): Buffer | undefined {
+    reads[key.includes('hot') ? 'hot' : 'cold']++
+    return store.getRow(key)
+  }
+  const hot = 50
+  const cold = 4000
+  let most = 0
+  const rounds = Math.ceil((KEPT_ROWS_MIN * 5) / cold)
+  for (let round = 0; round < rounds; round++) {
+    const events = []
+    for (let k = 0; k < hot; k++) events.push({ subject: `hot${k}`, value: 1 })
+    for (let k = 0; k < cold; k++) events.push({ subject: `k${k}`, value: 1, timeUnixNano: round * 60e9 })
+    const frames = Frame.encode({ events }).finish()
+    merged.merge(fold.task(frames, [frames.length, 0]))
+    merged.write(store)
+    merged.letGo()
+    most = Math.max(most, merged.rows)
+  }
+  assert.ok(most < KEPT_ROWS_MIN * 3, `${most} rows`)
+  assert.deepEqual(reads, { hot, cold: cold * rounds })
+  assert.equal(store.total().count, rounds * (hot + cold))
 })

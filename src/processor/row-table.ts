@@ -38,8 +38,8 @@ export class RowTable implements Keyed {
   /** For each row, whether it was changed since the last commit, and whether its place in the store is behind. */
   isDirty!: Uint8Array
   isBehind!: Uint8Array
-  /** For each row, whether it was committed since it came into this table. */
-  isWarm!: Uint8Array
+  /** For each row, the generation of commits that it was touched in last (rows.ts). */
+  generation!: Uint8Array
   #rowsMax!: number
   #keyBytes = 0
   /** Pairs: hash, row + 1; 0 is free. Twice as many pairs as rows at least; open addressing with linear probing. */
@@ -112,6 +112,7 @@ export class RowTable implements Keyed {
     this.ints[copy * INTS + BUCKETS] = this.buckets.copy(from.buckets, from.ints[row * INTS + BUCKETS])
     this.isDirty[copy] = from.isDirty[row]
     this.isBehind[copy] = from.isBehind[row]
+    this.generation[copy] = from.generation[row]
     return copy
   }
 
@@ -147,16 +148,16 @@ export class RowTable implements Keyed {
     this.ints = new Int32Array(this.doubles.buffer)
     this.isDirty = new Uint8Array(rowsMax)
     this.isBehind = new Uint8Array(rowsMax)
-    this.isWarm = new Uint8Array(rowsMax)
+    this.generation = new Uint8Array(rowsMax)
   }
 
   #grow(): void {
-    const { doubles, isDirty, isBehind, isWarm } = this
+    const { doubles, isDirty, isBehind, generation } = this
     this.#make(this.#rowsMax * 2)
     this.doubles.set(doubles)
     this.isDirty.set(isDirty)
     this.isBehind.set(isBehind)
-    this.isWarm.set(isWarm)
+    this.generation.set(generation)
     for (let row = 0; row < this.size; row++) this.#index(row, this.ints[row * INTS + HASH])
   }
 }

@@ -11,6 +11,10 @@ import { flagged, RowOrder } from './row-order.ts'
 import { BUCKETS, DOUBLES, INTS, RowTable } from './row-table.ts'
 
 const FOUND_MIN = 1024
+/** How many times as many rows as were left are too many. */
+const MORE = 1.5
+const GENERATION_COMMITS_LOG2 = 3
+const GENERATION_MASK = 0xff
 /** Less than one of so many rows are found by their list, more by looking at all. */
 const FEW = 16
 
@@ -36,6 +40,9 @@ export class Rows {
   #ordered = 0
   /** The newest window of which the store may have rows that are not here. */
   #awayWindow: number
+  /** Of commits: eight have the same. It begins anew after a while, and old rows may look young for that long. */
+  #generation = 0
+  #commits = 0
   /** From so many rows or buckets on some are let go. */
   #sizeMax = KEPT_ROWS_MIN
   #cellsMax = KEPT_BUCKETS_MIN
@@ -189,12 +196,13 @@ export class Rows {
 
   /** In the order of their numbers. */
   #takeDirty(): Int32Array {
-    const { isDirty, isWarm, size } = this.#table
+    const { isDirty, generation, size } = this.#table
+    this.#generation = (++this.#commits >> GENERATION_COMMITS_LOG2) & GENERATION_MASK
     const few = this.#dirtySize * FEW < size
     const rows = few ? this.#dirty.slice(0, this.#dirtySize).sort() : flagged(isDirty, this.#dirtySize)
     for (let i = 0; i < rows.length; i++) {
       isDirty[rows[i]] = 0
-      isWarm[rows[i]] = 1
+      generation[rows[i]] = this.#generation
     }
     this.#dirtySize = 0
     return rows
@@ -208,21 +216,26 @@ export class Rows {
   }
 
   /**
-   * Lets go of rows that the store has in their places and that were not touched since the last time, and puts the others into
-   * the order of their keys: where there are twice as many as were left then, so that it is rare. `all`: of those that
-   * were touched too, and at once.
+   * Lets go of rows that the store has in their places and that were not touched for some commits, and puts the others into
+   * the order of their keys: where there are half as many more as were left the last time, so that it is rare. `all`: of those
+   * that were touched too, and at once.
    */
   letGo(all: boolean): void {
-    const { isDirty, isBehind, isWarm, doubles, size } = this.#table
+    const { isDirty, isBehind, doubles, size } = this.#table
     if (!all && size < this.#sizeMax && this.cells < this.#cellsMax) return
     const rows: number[] = []
     for (let row = 0; row < size; row++) {
-      if (isDirty[row] === 1 || isBehind[row] === 1 || (isWarm[row] === 1 && !all)) rows.push(row)
+      if (isDirty[row] === 1 || isBehind[row] === 1 || (!all && this.#isWarm(row))) rows.push(row)
       else this.#awayWindow = Math.max(this.#awayWindow, doubles[row * DOUBLES + WINDOW])
     }
     this.#keep(Int32Array.from(rows))
-    this.#sizeMax = Math.max(KEPT_ROWS_MIN, this.size * 2)
-    this.#cellsMax = Math.max(KEPT_BUCKETS_MIN, this.cells * 2)
+    this.#sizeMax = Math.max(KEPT_ROWS_MIN, this.size * MORE)
+    this.#cellsMax = Math.max(KEPT_BUCKETS_MIN, this.cells * MORE)
+  }
+
+  /** True when it was touched lately: in this generation of commits or the one before. */
+  #isWarm(row: number): boolean {
+    return ((this.#generation - this.#table.generation[row]) & GENERATION_MASK) < 2
   }
 
   /** Only these, in tables of their own; given in the order of their numbers. All that are dirty or behind are among them. */

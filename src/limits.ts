@@ -232,11 +232,16 @@ export const STORE_FREE_BYTES_MIN = 32 * MiB
 export const KEPT_ROWS_MIN = 65_536
 export const KEPT_BUCKETS_MIN = 1_048_576
 /**
- * Merged rows kept in memory (about 130 bytes each), and buckets of their sketches (12 bytes each): past either, rows are put
- * into their places faster than others come, and let go.
+ * Merged rows in memory (about 130 bytes each), buckets of their sketches (12 bytes each), and bytes of their keys. Past any of
+ * them rows are put into their places faster than others come, and let go when half can go: there are up to half as many more,
+ * and for a moment those that stay twice.
  */
 export const MERGED_ROWS_MAX = 2_000_000
 export const MERGED_BUCKETS_MAX = 33_554_432
+export const MERGED_KEY_BYTES_MAX = 256 * MiB
+/** Rows after which a commit takes no more, and that it puts into their places at most: about a second of writing. */
+export const COMMITTED_ROWS_MAX = 400_000
+export const CHECKPOINT_ROWS_MAX = 200_000
 /** Rows of a measure that a commit puts into their places in the store; more of them become a run (results/runs.ts). */
 export const ROWS_IN_PLACE_MAX = 4096
 /** Runs of a measure after which a checkpoint puts their rows into their places, and in how many commits. */
@@ -270,6 +275,8 @@ export const KEY_BYTES_MAX = 1800
 export const RUN_CHUNK_BYTES = 16 * KiB
 /** Rows that an owner puts into their places in one commit where the former one left them in runs. */
 export const PLACED_ROWS_PER_COMMIT = 50_000
+/** And bytes of them. */
+export const PLACED_BYTES_PER_COMMIT = 8 * MiB
 /** Rows of a measure that is no longer configured, removed in one commit: small, for others wait behind it. */
 export const REMOVED_ROWS_PER_COMMIT = 2000
 

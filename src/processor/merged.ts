@@ -2,15 +2,18 @@
 // it, and those touched since the last commit are put into the next one.
 
 import type { Config, Measure } from '../config/config.ts'
-import { MERGED_BUCKETS_MAX, MERGED_ROWS_MAX } from '../limits.ts'
+import {
+  CHECKPOINT_ROWS_MAX,
+  COMMITTED_ROWS_MAX,
+  MERGED_BUCKETS_MAX,
+  MERGED_KEY_BYTES_MAX,
+  MERGED_ROWS_MAX,
+} from '../limits.ts'
 import { identity } from '../results/catalogue.ts'
 import { Delta } from './delta.ts'
 import type { RowBatch } from './placement.ts'
 import { type RowSource, Rows } from './rows.ts'
 import { processSeed } from './seed.ts'
-
-/** From here on rows are put into their places faster than others come. */
-const HURRY_FULLNESS = 1
 
 /** The small part of the store that is needed here. */
 export interface RowStore extends RowSource {
@@ -60,15 +63,27 @@ export class Merged {
     return this.#measures.some(({ behind }) => behind)
   }
 
-  /** How many rows there are, as a part of how many are to be kept; or of their buckets, where these are the greater part. */
+  /** True when no more may be merged before the next commit, so that none takes too long. */
+  get full(): boolean {
+    const dirty = this.#measures.reduce((sum, { dirtySize }) => sum + dirtySize, 0)
+    // In a hurry each row comes into its place, with another one.
+    return dirty >= (this.#fullness > 1 ? CHECKPOINT_ROWS_MAX / 2 : COMMITTED_ROWS_MAX)
+  }
+
+  /** What is in memory, as a part of what may be: the greatest of these parts. */
   get #fullness(): number {
-    const cells = this.#measures.reduce((sum, one) => sum + one.cells, 0)
-    return Math.max(this.rows / this.#rowsMax, cells / MERGED_BUCKETS_MAX)
+    let cells = 0
+    let keyBytes = 0
+    for (const measure of this.#measures) {
+      cells += measure.cells
+      keyBytes += measure.keyBytes
+    }
+    return Math.max(this.rows / this.#rowsMax, cells / MERGED_BUCKETS_MAX, keyBytes / MERGED_KEY_BYTES_MAX)
   }
 
   /** Puts the rows touched since the last call into a commit. Returns how many there were. */
   write(batch: RowBatch): number {
-    const hurry = this.#fullness > HURRY_FULLNESS
+    const hurry = this.#fullness > 1
     let rows = 0
     for (const measure of this.#measures) {
       rows += measure.dirtySize
@@ -84,6 +99,8 @@ export class Merged {
   letGo(): void {
     const kept = this.#measures.reduce((sum, { keptSize }) => sum + keptSize, 0)
     const all = this.#fullness > 1 && kept * 2 <= this.rows
-    for (const measure of this.#measures) measure.letGo(all)
+    // One measure at a time: it takes as long as a large commit.
+    if (!all) this.#measures.some((measure) => measure.letGo(false))
+    else this.#measures.reduce((a, b) => (b.size - b.keptSize > a.size - a.keptSize ? b : a)).letGo(true)
   }
 }

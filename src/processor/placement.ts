@@ -5,6 +5,7 @@
 
 import {
   CHECKPOINT_COMMITS,
+  CHECKPOINT_ROWS_MAX,
   CHECKPOINT_ROWS_MIN,
   CHECKPOINT_RUNS_MIN,
   KEY_BYTES_MAX,
@@ -39,6 +40,8 @@ interface Checkpoint {
   rows: Int32Array
   /** Those before are in their places. */
   at: number
+  /** How many come there with a commit at least. */
+  part: number
   /** When all are, runs below this are not needed. */
   below: number
 }
@@ -93,6 +96,7 @@ export class Placement {
     hurry: boolean,
     inOrder: (rows: Int32Array) => Int32Array,
   ): void {
+    writer.clear()
     const hadRuns = this.behind
     const few = rows.length <= ROWS_IN_PLACE_MAX
     const behindRows = () => inOrder(flagged(table.isBehind, this.#behindSize))
@@ -105,7 +109,7 @@ export class Placement {
     } else {
       if (rows.length > 0) this.#putRun(batch, table, ordered)
       const due = few || hurry || this.#runs.next - this.#runs.first >= CHECKPOINT_RUNS_MIN
-      if (due) this.#checkpoint ??= { rows: behindRows(), at: 0, below: this.#runs.next }
+      if (due) this.#checkpoint ??= this.#begin(behindRows())
       this.#goOn(batch, table, hurry ? rows.length * 2 : 0)
     }
     this.#putNewestWindow(batch, table, rows)
@@ -138,14 +142,19 @@ export class Placement {
     writer.end()
   }
 
+  #begin(rows: Int32Array): Checkpoint {
+    const part = Math.max(CHECKPOINT_ROWS_MIN, Math.ceil(rows.length / CHECKPOINT_COMMITS))
+    return { rows, at: 0, part, below: this.#runs.next }
+  }
+
   /** With the checkpoint, if there is one: puts so many rows into their places at least. */
   #goOn(batch: RowBatch, table: RowTable, rowsMin: number): void {
     if (this.#checkpoint === undefined) return
-    const { rows, at, below } = this.#checkpoint
-    const part = Math.max(CHECKPOINT_ROWS_MIN, Math.ceil(rows.length / CHECKPOINT_COMMITS), rowsMin)
-    this.#putInPlace(batch, table, rows.subarray(at, at + part))
-    this.#checkpoint.at = at + part
-    if (at + part < rows.length) return
+    const { rows, at, part, below } = this.#checkpoint
+    const to = at + Math.min(CHECKPOINT_ROWS_MAX, Math.max(part, rowsMin))
+    this.#putInPlace(batch, table, rows.subarray(at, to))
+    this.#checkpoint.at = to
+    if (to < rows.length) return
     this.#checkpoint = undefined
     this.#runs.first = this.#behindSize === 0 ? this.#runs.next : below
   }
@@ -193,7 +202,8 @@ export class Placement {
   /** Rows have other numbers now: for each former one, the new one. */
   renumber(numbers: Int32Array): void {
     if (this.#checkpoint === undefined) return
-    const { rows, at, below } = this.#checkpoint
-    this.#checkpoint = { rows: rows.subarray(at).map((row) => numbers[row]), at: 0, below }
+    const { rows, at } = this.#checkpoint
+    this.#checkpoint.rows = rows.subarray(at).map((row) => numbers[row])
+    this.#checkpoint.at = 0
   }
 }

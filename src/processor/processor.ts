@@ -256,7 +256,9 @@ export class Processor {
 
   #hasRoom(): boolean {
     return (
-      this.#folding.length < this.#parts.pool.tasksMax && this.#uncommitted.length < UNCOMMITTED_TASKS_MAX
+      this.#folding.length < this.#parts.pool.tasksMax &&
+      this.#uncommitted.length < UNCOMMITTED_TASKS_MAX &&
+      !this.#merged.full
     )
   }
 
@@ -340,7 +342,9 @@ export class Processor {
   /** More is merged than may wait for its time. */
   get #full(): boolean {
     return (
-      this.#effectBytes >= UNCOMMITTED_EFFECT_BYTES_MAX || this.#uncommitted.length >= UNCOMMITTED_TASKS_MAX
+      this.#effectBytes >= UNCOMMITTED_EFFECT_BYTES_MAX ||
+      this.#uncommitted.length >= UNCOMMITTED_TASKS_MAX ||
+      this.#merged.full
     )
   }
 

@@ -17,6 +17,7 @@ export const KEY_BYTES = 14
 export const BUCKETS = 15
 
 const ROWS_MIN = 1024
+const KEY_AT_MAX = 0x7fffffff
 
 /** What tells a row's key. */
 export interface Keyed {
@@ -32,7 +33,7 @@ export class RowTable implements Keyed {
   size = 0
   doubles!: Float64Array
   ints!: Int32Array
-  keys = new Uint8Array(ROWS_MIN * 16)
+  keys: Uint8Array
   /** How many bytes all keys begin with alike. */
   alike = 0
   /** For each row, whether it was changed since the last commit, and whether its place in the store is behind. */
@@ -45,8 +46,15 @@ export class RowTable implements Keyed {
   /** Pairs: hash, row + 1; 0 is free. Twice as many pairs as rows at least; open addressing with linear probing. */
   #slots!: Int32Array
 
-  constructor() {
-    this.#make(ROWS_MIN)
+  /** With room for so many rows, and for as many bytes of their keys. */
+  constructor(rows = ROWS_MIN, keyBytes = ROWS_MIN * 16) {
+    this.#make(2 ** Math.ceil(Math.log2(Math.max(ROWS_MIN, rows))))
+    this.keys = new Uint8Array(keyBytes)
+  }
+
+  /** Of the keys of all rows. */
+  get keyBytes(): number {
+    return this.#keyBytes
   }
 
   /** Puts into `found`, for each of the hashes, the first row with it, or -1. */
@@ -128,6 +136,7 @@ export class RowTable implements Keyed {
   #addKey(keys: Uint8Array, start: number, end: number): void {
     const at = this.#keyBytes
     if (at + end - start > this.keys.length) {
+      if (at + end - start > KEY_AT_MAX) throw new Error('more bytes of keys than a row can tell apart')
       const grown = new Uint8Array((this.keys.length + end - start) * 2)
       grown.set(this.keys)
       this.keys = grown

@@ -71,6 +71,10 @@ export class Rows {
   get cells(): number {
     return this.#table.buckets.cells
   }
+  /** Of the keys of all rows. */
+  get keyBytes(): number {
+    return this.#table.keyBytes
+  }
   /** Rows that are kept: the store does not have them in their places. */
   get keptSize(): number {
     return this.#placement.behindSize + this.#dirtySize
@@ -218,19 +222,21 @@ export class Rows {
   /**
    * Lets go of rows that the store has in their places and that were not touched for some commits, and puts the others into
    * the order of their keys: where there are half as many more as were left the last time, so that it is rare. `all`: of those
-   * that were touched too, and at once.
+   * that were touched too, and at once. True when it did.
    */
-  letGo(all: boolean): void {
+  letGo(all: boolean): boolean {
     const { isDirty, isBehind, doubles, size } = this.#table
-    if (!all && size < this.#sizeMax && this.cells < this.#cellsMax) return
-    const rows: number[] = []
+    if (!all && size < this.#sizeMax && this.cells < this.#cellsMax) return false
+    const rows = new Int32Array(size)
+    let kept = 0
     for (let row = 0; row < size; row++) {
-      if (isDirty[row] === 1 || isBehind[row] === 1 || (!all && this.#isWarm(row))) rows.push(row)
+      if (isDirty[row] === 1 || isBehind[row] === 1 || (!all && this.#isWarm(row))) rows[kept++] = row
       else this.#awayWindow = Math.max(this.#awayWindow, doubles[row * DOUBLES + WINDOW])
     }
-    this.#keep(Int32Array.from(rows))
+    this.#keep(rows.subarray(0, kept))
     this.#sizeMax = Math.max(KEPT_ROWS_MIN, this.size * MORE)
     this.#cellsMax = Math.max(KEPT_BUCKETS_MIN, this.cells * MORE)
+    return true
   }
 
   /** True when it was touched lately: in this generation of commits or the one before. */
@@ -240,7 +246,7 @@ export class Rows {
 
   /** Only these, in tables of their own; given in the order of their numbers. All that are dirty or behind are among them. */
   #keep(rows: Int32Array): void {
-    const table = new RowTable()
+    const table = new RowTable(rows.length * MORE, this.#table.keyBytes)
     /** For each row, its new number. */
     const numbers = new Int32Array(this.#table.size)
     for (const row of this.#inOrder(rows)) numbers[row] = table.copy(this.#table, row)

@@ -1,5 +1,5 @@
 // Rows that were committed lately. Where a commit changes many rows, they are put into the store side by side, as one run
-// sorted by key, and into their places in the tree later, many changes of a row at once (processor/rows.ts). A row in its
+// sorted by key, and into their places in the tree later, many changes of a row at once (processor/placement.ts). A row in its
 // place costs a page of the tree to be copied; a row in a run costs its bytes.
 //
 // Of a key the newest run that has it tells the row; where none has it, its place does.
@@ -117,6 +117,11 @@ export class RunWriter {
   #bytes = 0
   #lastKey = 0
   #lastKeyEnd = 0
+
+  /** Forgets what a commit that failed has left. */
+  clear(): void {
+    this.#bytes = 0
+  }
 
   begin(batch: ChunkBatch, measure: number, run: number): void {
     this.#batch = batch

@@ -20,7 +20,12 @@ import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, rmSyn
 import { basename, dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import type { Measure } from '../config/config.ts'
-import { PLACED_ROWS_PER_COMMIT, REMOVED_ROWS_PER_COMMIT, STORE_READERS_MAX } from '../limits.ts'
+import {
+  PLACED_BYTES_PER_COMMIT,
+  PLACED_ROWS_PER_COMMIT,
+  REMOVED_ROWS_PER_COMMIT,
+  STORE_READERS_MAX,
+} from '../limits.ts'
 import { assign, type Entry, readCatalogue, removedKey } from './catalogue.ts'
 import { after, measureKey } from './keys.ts'
 import { type Item, merged } from './merge.ts'
@@ -277,7 +282,7 @@ export class Store {
       return true
     })
     const flushed = root.flushed.then(() => {}) // asked now: it is about what was begun last
-    this.#flushed = Promise.all([this.#flushed, committed, flushed])
+    this.#flushed = Promise.all([this.#flushed, committed, flushed]).then(() => {}) // not a chain of all that were
     this.#flushed.catch(() => {}) // whoever asks for it is told; the commit is told in any case
     let owned: boolean
     try {
@@ -325,7 +330,7 @@ export class Store {
       try {
         const chunks = (from: Buffer, to: Buffer) => snapshot.kept('runs', from, to)
         const ranges = runRanges(chunks, measure, decodeRuns(stored), start, after(start))
-        for (const rows of inParts(merged(ranges, newestOf), PLACED_ROWS_PER_COMMIT)) {
+        for (const rows of inParts(merged(ranges, newestOf))) {
           await this.commit(epoch, (batch) => {
             for (const { key, value } of rows) batch.putRow(key, value)
           })
@@ -454,13 +459,17 @@ export class Store {
   }
 }
 
-function* inParts<T>(items: Iterable<T>, sizeMax: number): Iterable<T[]> {
-  let part: T[] = []
-  for (const item of items) {
-    part.push(item)
-    if (part.length < sizeMax) continue
+/** Rows in parts that a commit can take without holding up everything else. */
+function* inParts(rows: Iterable<Item>): Iterable<Item[]> {
+  let part: Item[] = []
+  let bytes = 0
+  for (const row of rows) {
+    part.push(row)
+    bytes += row.key.length + row.value.length
+    if (part.length < PLACED_ROWS_PER_COMMIT && bytes < PLACED_BYTES_PER_COMMIT) continue
     yield part
     part = []
+    bytes = 0
   }
   if (part.length > 0) yield part
 }

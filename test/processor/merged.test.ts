@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { millrace } from '#proto'
 import type { Measure } from '../../src/config/config.ts'
-import { KEPT_ROWS_MIN } from '../../src/limits.ts'
+import { CHECKPOINT_ROWS_MAX, COMMITTED_ROWS_MAX, KEPT_ROWS_MIN } from '../../src/limits.ts'
 import { Delta, STATS } from '../../src/processor/delta.ts'
 import { Fold } from '../../src/processor/fold.ts'
 import { Merged, type RowStore } from '../../src/processor/merged.ts'
@@ -65,6 +65,18 @@ test('only rows touched since the last commit are written', () => {
   merged.merge(delta(3, 4))
   assert.equal(merged.write(store), 1)
   assert.equal(store.total().count, 18)
+})
+
+test('no more is merged than a commit may write, and less where there are too many rows', () => {
+  const few = new Merged(new Kept(), [measure])
+  const many = new Merged(new Kept(), [measure], 1000)
+  for (let k = 0; k * 5000 < CHECKPOINT_ROWS_MAX / 2; k++) {
+    assert.ok(!many.full)
+    for (const merged of [few, many]) merged.merge(delta(k * 5000, (k + 1) * 5000))
+  }
+  assert.deepEqual([few.full, many.full], [false, true])
+  for (let k = 0; k * 5000 < COMMITTED_ROWS_MAX; k++) few.merge(delta(k * 5000, (k + 1) * 5000))
+  assert.ok(few.full)
 })
 
 test('rows whose hashes are the same stay apart by window and key', () => {

@@ -23,6 +23,7 @@ const measure: Measure = {
   window: MINUTE,
   quantiles: true,
 }
+const fold = new Fold([measure])
 const MANY = ROWS_IN_PLACE_MAX * 2
 
 interface Event {
@@ -46,19 +47,22 @@ class Model {
   }
 }
 
+function folded(events: readonly Event[]): ArrayBufferLike {
+  const frames = Frame.encode({
+    events: events.map(({ minute, ...event }) => ({ ...event, timeUnixNano: minute * MINUTE * 1e6 })),
+  }).finish()
+  return fold.task(frames, [frames.length, 0])
+}
+
 async function owned(path: string, rowsMax?: number) {
   const store = await openStore(path, 0, { measures: [measure] })
   const epoch = await store.takeOwnership()
   const merged = new Merged(store, [measure], rowsMax)
-  const fold = new Fold([measure])
   return {
     store,
     merged,
     async commit(events: readonly Event[]): Promise<void> {
-      const frames = Frame.encode({
-        events: events.map(({ minute, ...event }) => ({ ...event, timeUnixNano: minute * MINUTE * 1e6 })),
-      }).finish()
-      merged.merge(fold.task(frames, [frames.length, 0]))
+      merged.merge(folded(events))
       await store.commit(epoch, (batch) => merged.write(batch))
       merged.letGo()
     },
@@ -226,6 +230,27 @@ test('queries answer the same whether rows are in runs or in their places', asyn
   await calm()
   assert.equal(runsIn(store), 0)
   assert.deepEqual(await asked(), fromRuns)
+})
+
+test('what a commit that failed had begun is in no other one', async (t) => {
+  const failing = await owned(folder(t))
+  atEnd(t, () => failing.store.close())
+  const other = await owned(folder(t))
+  atEnd(t, () => other.store.close())
+  let puts = 0
+  const put = () => {
+    if (++puts === 3) throw new Error('the disk is gone')
+  }
+  const batch = { put, putRow: put, removeRange() {}, putMeta() {}, removeMeta() {} }
+  await failing.commit([])
+  failing.merged.merge(folded(scattered(MANY, MANY, 5)))
+  assert.throws(() => failing.merged.write(batch), /the disk is gone/)
+  const model = new Model()
+  for (const events of [scattered(100, 100, 1), scattered(MANY, MANY, 2)]) {
+    await other.commit(events)
+    model.add(events)
+    assert.deepEqual(seen(other.store), model.rows)
+  }
 })
 
 test('a measure that is gone takes its runs with it', async (t) => {

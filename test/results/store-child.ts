@@ -1,6 +1,9 @@
-// A process beside the test: `write DIR` commits without end, `keep DIR` puts what handlers leave and stays, `read DIR`
-// answers what it sees when asked, `make DIR N` makes N stores.
+// A process beside the test: `write DIR` commits without end, `keep DIR` puts what handlers leave and stays, `run DIR`
+// puts the rows that there are into a run, with the value 2, and stays, `read DIR` answers what it sees when asked,
+// `make DIR N` makes N stores.
 
+import { after, measureKey } from '../../src/results/keys.ts'
+import { encodeRuns, RunWriter, runsKey } from '../../src/results/runs.ts'
 import { openStore } from '../../src/results/store.ts'
 
 const KEYS = 50
@@ -29,6 +32,36 @@ async function keep(): Promise<void> {
   process.send?.('kept')
 }
 
+async function run(): Promise<void> {
+  const store = await openStore(dir, 0, { measures: await measuresOf(dir) })
+  const epoch = await store.takeOwnership()
+  const [{ id }] = store.measures()
+  const snapshot = store.snapshot()
+  const keys = [...snapshot.range(measureKey(id), after(measureKey(id)))].map(({ key }) => key)
+  snapshot.done()
+  await store.commit(epoch, (batch) => {
+    const writer = new RunWriter()
+    writer.begin(batch, id, 0)
+    for (const key of keys) {
+      const at = writer.reserve(key.length + 1)
+      writer.room.set(key, at)
+      writer.room.write('2', at + key.length)
+      writer.add(at, at + key.length, at + key.length + 1)
+    }
+    writer.end()
+    batch.putMeta(runsKey(id), encodeRuns({ first: 0, next: 1 }))
+  })
+  process.send?.('put')
+}
+
+/** As they are counted. */
+async function measuresOf(path: string) {
+  const store = await openStore(path, 0, { readOnly: true })
+  const measures = store.measures().map(({ measure }) => measure)
+  await store.close()
+  return measures
+}
+
 async function read(): Promise<void> {
   const store = await openStore(dir, 0, { readOnly: true })
   const held = store.snapshot()
@@ -52,4 +85,4 @@ async function make(): Promise<void> {
   process.exit()
 }
 
-await { write, keep, read, make }[what as 'write']()
+await { write, keep, run, read, make }[what as 'write']()

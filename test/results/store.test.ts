@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { open } from 'lmdb'
 import type { Measure } from '../../src/config/config.ts'
-import { rowKey } from '../../src/results/keys.ts'
+import { measureKey, rowKey } from '../../src/results/keys.ts'
 import { Fenced, openStore, type Store, StoreError, type StoreOptions } from '../../src/results/store.ts'
 import { atEnd, folder } from './folder.ts'
 
@@ -37,10 +37,11 @@ function child(t: TestContext, what: string, ...words: string[]): ChildProcess {
   return process
 }
 
-function rows(store: Store): [string, string][] {
+/** `start`: of a measure's rows, where some may be in runs. */
+function rows(store: Store, start: Buffer = Buffer.alloc(4)): [string, string][] {
   const snapshot = store.snapshot()
   try {
-    const range = snapshot.range(Buffer.alloc(4), Buffer.of(0xff))
+    const range = snapshot.range(start, Buffer.of(0xff))
     return [...range].map(({ key, value }) => [key.toString('hex'), value.toString().replace(/\0+$/, '')])
   } finally {
     snapshot.done()
@@ -95,6 +96,44 @@ test('a store made before there were handlers is read, and gets their databases 
   assert.equal([...snapshot.kept('letters', Buffer.of(0), Buffer.of(0xff))].length, 1)
   snapshot.done()
 })
+
+test('a store made before there were runs is read, and becomes one with them when an owner opens it', async (t) => {
+  const path = folder(t)
+  const key = await formerStore(path)
+  const reader = await opened(t, path, { readOnly: true })
+  assert.equal(reader.getMeta('format')?.toString(), 'millrace results 2')
+  const [{ id }] = reader.measures()
+  assert.deepEqual(rows(reader, measureKey(id)), [[key.toString('hex'), '1']])
+  assert.equal(reader.newestWindow(id), Number.POSITIVE_INFINITY, 'there may be rows of any')
+
+  const owner = child(t, 'run', path)
+  await once(owner, 'message')
+  assert.equal(reader.getMeta('format')?.toString(), 'millrace results 3')
+  assert.deepEqual(rows(reader, measureKey(id)), [[key.toString('hex'), '2']], 'also what is in a run by now')
+  const ended = once(owner, 'exit')
+  owner.kill('SIGKILL')
+  await ended
+  await reader.close()
+  const next = await opened(t, path, { measures: [measure] })
+  await next.takeOwnership()
+  assert.equal(next.getRow(key)?.toString(), '2', 'in its place')
+  assert.deepEqual(rows(next, measureKey(id)), [[key.toString('hex'), '2']])
+})
+
+/** Makes a store as it was before there were runs, with one row; returns its key. */
+async function formerStore(path: string): Promise<Buffer> {
+  const store = await openStore(path, 0, { measures: [measure] })
+  const epoch = await store.takeOwnership()
+  const key = rowKey(store.measures()[0].id, Buffer.from('k'), 0)
+  await store.commit(epoch, (batch) => batch.putRow(key, one))
+  await store.close()
+  const root = open<Buffer, string>({ path: join(path, 'results', '0'), encoding: 'binary', maxDbs: 8 })
+  await root.openDB<Buffer, Buffer>('runs', { encoding: 'binary', keyEncoding: 'binary' }).drop()
+  const meta = root.openDB<Buffer, string>('meta', { encoding: 'binary' })
+  await meta.put('format', Buffer.from('millrace results 2'))
+  await root.close()
+  return key
+}
 
 test('whoever lost the store to another owner commits nothing more', async (t) => {
   const path = folder(t)
@@ -255,15 +294,20 @@ test('a file that is not a store, is cut off or is of another version is refused
     )
   }
 
-  const old = await openStore(`${path}/old`, 0)
-  const oldEpoch = await old.takeOwnership()
-  await old.commit(oldEpoch, (batch) => batch.putMeta('format', Buffer.from('millrace results 0')))
-  await old.close()
-  for (const readOnly of [true, false]) {
-    await assert.rejects(
-      openStore(`${path}/old`, 0, { readOnly }),
-      /another version \(millrace results 0; this is/,
-    )
+  for (const version of [0, 4]) {
+    const other = await openStore(`${path}/of-${version}`, 0)
+    const otherEpoch = await other.takeOwnership()
+    const format = Buffer.from(`millrace results ${version}`)
+    await other.commit(otherEpoch, (batch) => batch.putMeta('format', format))
+    await other.close()
+    for (const readOnly of [true, false]) {
+      await assert.rejects(
+        openStore(`${path}/of-${version}`, 0, { readOnly }),
+        new RegExp(
+          `another version \\(${format}; this is .*\\): use the version that made it, or start with another`,
+        ),
+      )
+    }
   }
 })
 

@@ -129,7 +129,9 @@ export function assertSame(rows: readonly Answered[], table: Table, folded: bool
     const numbers = table.get(name)
     const same = numbers?.count === count && numbers.sum === sum && numbers.min === min && numbers.max === max
     if (!same)
-      wrong.push(`${name}: ${JSON.stringify({ count, sum, min, max })}, not ${JSON.stringify(numbers)}`)
+      wrong.push(
+        `${name.slice(0, 20)}: ${JSON.stringify({ count, sum, min, max })}, not ${JSON.stringify(numbers)}`,
+      )
   }
   const [first] = wrong
   assert.equal(wrong.length, 0, `${wrong.length} rows of ${rows.length} are wrong; ${first}`)

@@ -2,11 +2,13 @@
 // whichever listener, until it is acknowledged.
 
 import { Agent, request } from 'node:http'
-import { type Daemon, frame } from './daemon.ts'
+import { type Daemon, type EventProperties, frame } from './daemon.ts'
 import { generator, type Random } from './random.ts'
 
 const ANSWER_MS_MAX = 5_000
 const RETRY_MS = 5
+
+export type Sent = Partial<EventProperties> & { subject: string; value: number }
 
 export class Client {
   readonly name: string
@@ -47,17 +49,26 @@ export class Client {
   async run(): Promise<void> {
     this.#stopped = false
     for (; !this.#stopped && !this.#daemon.ended; this.#sequence++) {
-      const numbers = Array.from({ length: this.#random.between(1, 20) }, () => this.#number++)
-      const data = this.#data
-      const body = frame(...numbers.map((value) => ({ subject: this.name, value, data, id: String(value) })))
-      await this.#deliver(body, this.#sequence)
+      const events = await this.events()
+      await this.#deliver(frame(...events), this.#sequence)
       this.acked++
-      this.ackedEvents += numbers.length
-      this.ackedSum += numbers.reduce((sum, value) => sum + value, 0)
+      this.ackedEvents += events.length
+      this.ackedSum += events.reduce((sum, { value }) => sum + value, 0)
+      this.took(events)
     }
     this.#agent.destroy()
     this.#agent = new Agent({ keepAlive: true, maxSockets: 1 })
   }
+
+  /** Those of the next body, when it is time for it. */
+  protected async events(): Promise<Sent[]> {
+    const numbers = Array.from({ length: this.#random.between(1, 20) }, () => this.#number++)
+    const data = this.#data
+    return numbers.map((value) => ({ subject: this.name, value, data, id: String(value) }))
+  }
+
+  /** They are acknowledged, or the test is over. */
+  protected took(_events: Sent[]): void {}
 
   async #deliver(body: Buffer, sequence: number): Promise<void> {
     while (!this.#daemon.ended) {

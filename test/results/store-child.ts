@@ -1,9 +1,13 @@
-// A process beside the test: `write DIR` commits without end, `keep DIR` puts what handlers leave and stays, `read DIR`
-// answers what it sees when asked, `make DIR N` makes N stores.
+// A process beside the test: `write DIR` commits without end, `keep DIR` puts what handlers leave and stays, `run DIR N`
+// puts rows of N keys into runs and stays, `own DIR` takes the store over and stays, `read DIR` answers what it sees when
+// asked, `make DIR N` makes N stores.
 
+import { encodeParts, rowKey } from '../../src/results/keys.ts'
+import { encodeRuns, RunWriter, runsKey } from '../../src/results/runs.ts'
 import { openStore } from '../../src/results/store.ts'
 
 const KEYS = 50
+const RUNS = 3
 const [, , what, dir, count] = process.argv
 
 async function write(): Promise<void> {
@@ -29,6 +33,42 @@ async function keep(): Promise<void> {
   process.send?.('kept')
 }
 
+/** Rows of the only measure, each run with every second key of the one before, and the run's number as value. */
+async function run(): Promise<void> {
+  const store = await openStore(dir, 0, { measures: await measuresOf(dir) })
+  const epoch = await store.takeOwnership()
+  const [{ id }] = store.measures()
+  const writer = new RunWriter()
+  await store.commit(epoch, (batch) => {
+    for (let n = 0; n < RUNS; n++) {
+      writer.begin(batch, id, n)
+      for (let k = 0; k < Number(count); k += 2 ** n) {
+        const key = rowKey(id, encodeParts([String(k).padStart(6, '0')]), 0)
+        const at = writer.reserve(key.length + 1)
+        const keyEnd = at + writer.room.write(key.toString('latin1'), at, 'latin1')
+        writer.add(at, keyEnd, keyEnd + writer.room.write(String(n), keyEnd))
+      }
+      writer.end()
+    }
+    batch.putMeta(runsKey(id), encodeRuns({ first: 0, next: RUNS }))
+  })
+  process.send?.('put')
+}
+
+/** As they are counted. */
+async function measuresOf(path: string) {
+  const store = await openStore(path, 0, { readOnly: true })
+  const measures = store.measures().map(({ measure }) => measure)
+  await store.close()
+  return measures
+}
+
+async function own(): Promise<void> {
+  const store = await openStore(dir, 0, { measures: await measuresOf(dir) })
+  await store.takeOwnership()
+  process.send?.('owned')
+}
+
 async function read(): Promise<void> {
   const store = await openStore(dir, 0, { readOnly: true })
   const held = store.snapshot()
@@ -52,4 +92,4 @@ async function make(): Promise<void> {
   process.exit()
 }
 
-await { write, keep, read, make }[what as 'write']()
+await { write, keep, run, own, read, make }[what as 'write']()

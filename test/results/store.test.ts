@@ -7,7 +7,9 @@ import { type TestContext, test } from 'node:test'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { open } from 'lmdb'
 import type { Measure } from '../../src/config/config.ts'
-import { rowKey } from '../../src/results/keys.ts'
+import { PLACED_ROWS_PER_COMMIT } from '../../src/limits.ts'
+import { after, encodeParts, measureKey, rowKey } from '../../src/results/keys.ts'
+import { runsKey } from '../../src/results/runs.ts'
 import { Fenced, openStore, type Store, StoreError, type StoreOptions } from '../../src/results/store.ts'
 import { atEnd, folder } from './folder.ts'
 
@@ -95,6 +97,82 @@ test('a store made before there were handlers is read, and gets their databases 
   assert.equal([...snapshot.kept('letters', Buffer.of(0), Buffer.of(0xff))].length, 1)
   snapshot.done()
 })
+
+test('a store made before there were runs is read, and becomes one with them when an owner opens it', async (t) => {
+  const path = folder(t)
+  await emptyStore(path)
+  const root = open<Buffer, string>({ path: join(path, 'results', '0'), encoding: 'binary', maxDbs: 8 })
+  await root.openDB('runs', { encoding: 'binary', keyEncoding: 'binary' }).drop()
+  const rowsThen = root.openDB<Buffer, Buffer>('rows', { encoding: 'binary', keyEncoding: 'binary' })
+  const meta = root.openDB<Buffer, string>('meta', { encoding: 'binary' })
+  await meta.put('format', Buffer.from('millrace results 2'))
+  const reader = await opened(t, path, { readOnly: true })
+  const [{ id }] = reader.measures()
+  const key = rowKey(id, encodeParts(['000001x']), 0)
+  await rowsThen.put(key, Buffer.from('7'))
+  await root.close()
+
+  assert.equal(reader.getMeta('format')?.toString(), 'millrace results 2')
+  assert.deepEqual(valuesOf(reader), ['7'])
+  assert.equal(reader.newestWindow(id), Number.POSITIVE_INFINITY, 'there may be rows of any')
+  await once(child(t, 'run', path, '4'), 'message')
+  assert.equal(reader.getMeta('format')?.toString(), 'millrace results 3')
+  assert.deepEqual(valuesOf(reader), ['2', '0', '7', '1', '0'])
+})
+
+test('an owner that is killed while it puts runs into places leaves every row as it was', async (t) => {
+  const path = folder(t)
+  const size = PLACED_ROWS_PER_COMMIT * 3
+  await emptyStore(path)
+  const reader = await opened(t, path, { readOnly: true })
+  const put = child(t, 'run', path, String(size))
+  await once(put, 'message')
+  await killed(put)
+  const expected = Array.from({ length: size }, (_, k) => (k % 4 === 0 ? '2' : k % 2 === 0 ? '1' : '0'))
+  const [{ id }] = reader.measures()
+  const keyOf = (k: number) => rowKey(id, encodeParts([String(k).padStart(6, '0')]), 0)
+  assert.equal(reader.getRow(keyOf(0)), undefined)
+
+  const placing = child(t, 'own', path)
+  while (reader.getRow(keyOf(0)) === undefined) await setImmediate()
+  assert.equal(reader.getRow(keyOf(size - 1)), undefined, 'it is in the middle of that')
+  assert.deepEqual(valuesOf(reader), expected)
+  await killed(placing)
+  assert.deepEqual(valuesOf(reader), expected)
+
+  const owning = child(t, 'own', path)
+  await once(owning, 'message')
+  assert.deepEqual(valuesOf(reader), expected)
+  assert.equal(reader.getMeta(runsKey(id)), undefined)
+  for (const k of [0, 1, 2, size - 1]) assert.equal(reader.getRow(keyOf(k))?.toString(), expected[k])
+  const snapshot = reader.snapshot()
+  assert.deepEqual([...snapshot.kept('runs', measureKey(id), Buffer.alloc(9, 0xff))], [])
+  snapshot.done()
+})
+
+/** A store that counts a measure. */
+async function emptyStore(path: string): Promise<void> {
+  const store = await openStore(path, 0, { measures: [measure] })
+  await store.takeOwnership()
+  await store.close()
+}
+
+/** Of the rows of its only measure, from runs and places. */
+function valuesOf(store: Store): string[] {
+  const start = measureKey(store.measures()[0].id)
+  const snapshot = store.snapshot()
+  try {
+    return [...snapshot.range(start, after(start))].map(({ value }) => value.toString())
+  } finally {
+    snapshot.done()
+  }
+}
+
+async function killed(one: ChildProcess): Promise<void> {
+  const ended = once(one, 'exit')
+  one.kill('SIGKILL')
+  await ended
+}
 
 test('whoever lost the store to another owner commits nothing more', async (t) => {
   const path = folder(t)
@@ -255,15 +333,20 @@ test('a file that is not a store, is cut off or is of another version is refused
     )
   }
 
-  const old = await openStore(`${path}/old`, 0)
-  const oldEpoch = await old.takeOwnership()
-  await old.commit(oldEpoch, (batch) => batch.putMeta('format', Buffer.from('millrace results 0')))
-  await old.close()
-  for (const readOnly of [true, false]) {
-    await assert.rejects(
-      openStore(`${path}/old`, 0, { readOnly }),
-      /another version \(millrace results 0; this is/,
-    )
+  for (const version of [0, 4]) {
+    const other = await openStore(`${path}/of-${version}`, 0)
+    const otherEpoch = await other.takeOwnership()
+    const format = Buffer.from(`millrace results ${version}`)
+    await other.commit(otherEpoch, (batch) => batch.putMeta('format', format))
+    await other.close()
+    for (const readOnly of [true, false]) {
+      await assert.rejects(
+        openStore(`${path}/of-${version}`, 0, { readOnly }),
+        new RegExp(
+          `another version \\(${format}; this is .*\\): use the version that made it, or start with another`,
+        ),
+      )
+    }
   }
 })
 

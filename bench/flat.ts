@@ -19,11 +19,10 @@ export interface Look {
 /** How much each may have grown, as a ratio of the medians of the last third and the first. */
 const GROWTH_MAX = { privateMb: 1.1, diskMb: 1.05, p50: 1.3, p99: 1.5 } as const
 /**
- * Private memory in the short form, megabytes. Rows that a commit replaced are garbage that V8 collects once there is 100 MB of it or
- * more, minutes later at a low rate, and what glibc then has free stays with the process: it goes up by a step or two, to some
- * 300 MB. A leak of a few bytes an event is beyond that in ten minutes.
+ * Private memory in the short form, megabytes: beside other work a process grows for minutes until it has had its worst
+ * moment, to some 210 MB. A leak of a few bytes an event is beyond this in ten minutes.
  */
-const SHARED_MEMORY_MB_MAX = 500
+const SHARED_MEMORY_MB_MAX = 320
 /** Of an event rate: a backlog of more than this many seconds is one that grows. */
 const LAG_SECONDS_MAX = 2
 

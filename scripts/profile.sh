@@ -39,7 +39,7 @@ export MILLRACE_LOG__RETENTION__MAXBYTES=512MiB
 
 # Starts it in a group of its own, which a signal reaches as Ctrl-C on a terminal does, and puts it under load.
 start() {
-  rm -rf "$folder/data"
+  rm -rf "$folder/data" "$folder/said.txt" # or the former one would be taken for ready
   (cd "$folder" && NO_INSIGHT=1 exec setsid "$@" > said.txt 2>&1) &
   daemon=$!
   until grep -q '"msg":"ready"' "$folder/said.txt" 2> /dev/null; do

@@ -209,6 +209,10 @@ export class Store {
     for (const name of kept) this.#kept(opened, name) // before the transaction: those opened later are not in it
     rows.resetReadTxn()
     const transaction = rows.useReadTransaction()
+    if (opened.kept.runs === undefined && meta.get('format', { transaction })?.toString() === FORMAT) {
+      transaction.done() // a store of the former format, whose owner has just made them
+      return this.snapshot()
+    }
     const keptRange = (from: Kept, start: Buffer, end: Buffer): Iterable<Item> =>
       opened.kept[from]?.getRange({ start, end, transaction }) ?? []
     return {

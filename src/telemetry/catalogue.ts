@@ -290,7 +290,7 @@ const processing = {
   },
   millrace_commit_rows: {
     type: 'histogram',
-    help: 'Rows of measures written by a commit.',
+    help: 'Rows of measures that a commit changed.',
     labels: [],
     roles: processor,
     buckets: counts,

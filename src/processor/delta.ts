@@ -27,6 +27,16 @@ export const MIN = 3
 export const MAX = 4
 export const WINDOW = 5
 
+/** Begins a row: of nothing yet, in the window that starts then. */
+export function clearStats(stats: Float64Array, base: number, window: number): void {
+  stats[base + COUNT] = 0
+  stats[base + SUM] = 0
+  stats[base + CARRY] = 0
+  stats[base + MIN] = Number.POSITIVE_INFINITY
+  stats[base + MAX] = Number.NEGATIVE_INFINITY
+  stats[base + WINDOW] = window
+}
+
 const HEADER_BYTES = 24
 const SECTION_HEADER_BYTES = 16
 const ROW_BYTES = STATS * 8 + 8

@@ -44,7 +44,11 @@ export class Merged {
 
   /** Rows held in memory. */
   get rows(): number {
-    return this.#measures.reduce((sum, { size }) => sum + size, 0)
+    return this.#sum(({ size }) => size)
+  }
+
+  #sum(of: (rows: Rows) => number): number {
+    return this.#measures.reduce((sum, rows) => sum + of(rows), 0)
   }
 
   /** Adds a delta; returns its bytes. The store must be as it was after the last `write`: the same owner throughout. */
@@ -65,19 +69,15 @@ export class Merged {
 
   /** True when no more may be merged before the next commit, so that none takes too long. */
   get full(): boolean {
-    const dirty = this.#measures.reduce((sum, { dirtySize }) => sum + dirtySize, 0)
+    const dirty = this.#sum(({ dirtySize }) => dirtySize)
     // In a hurry each row comes into its place, with another one.
     return dirty >= (this.#fullness > 1 ? CHECKPOINT_ROWS_MAX / 2 : COMMITTED_ROWS_MAX)
   }
 
   /** What is in memory, as a part of what may be: the greatest of these parts. */
   get #fullness(): number {
-    let cells = 0
-    let keyBytes = 0
-    for (const measure of this.#measures) {
-      cells += measure.cells
-      keyBytes += measure.keyBytes
-    }
+    const cells = this.#sum((measure) => measure.cells)
+    const keyBytes = this.#sum((measure) => measure.keyBytes)
     return Math.max(this.rows / this.#rowsMax, cells / MERGED_BUCKETS_MAX, keyBytes / MERGED_KEY_BYTES_MAX)
   }
 
@@ -97,7 +97,7 @@ export class Merged {
    * called when the commit of the last `write` has resolved and before the next one: they can be read again from the store.
    */
   letGo(): void {
-    const kept = this.#measures.reduce((sum, { keptSize }) => sum + keptSize, 0)
+    const kept = this.#sum(({ keptSize }) => keptSize)
     const all = this.#fullness > 1 && kept * 2 <= this.rows
     // One measure at a time: it takes as long as a large commit.
     if (!all) this.#measures.some((measure) => measure.letGo(false))

@@ -112,7 +112,7 @@ export class Placement {
       if (due) this.#checkpoint ??= this.#begin(behindRows())
       this.#goOn(batch, table, hurry ? rows.length * 2 : 0)
     }
-    this.#putNewestWindow(batch, table, rows)
+    this.#putNewestWindow(batch, table)
     if (hadRuns || this.behind) this.#putRuns(batch)
   }
 
@@ -170,12 +170,10 @@ export class Placement {
     else batch.removeMeta(runsKey(id))
   }
 
-  #putNewestWindow(batch: RowBatch, { doubles }: RowTable, rows: Int32Array): void {
-    let newest = this.#newestWindow
-    for (let i = 0; i < rows.length; i++) newest = Math.max(newest, doubles[rows[i] * DOUBLES + WINDOW])
-    if (newest === this.#newestWindow) return
-    this.#newestWindow = newest
-    batch.putMeta(newestWindowKey(this.#kind.id), encodeNewestWindow(newest))
+  #putNewestWindow(batch: RowBatch, { newestWindow }: RowTable): void {
+    if (newestWindow <= this.#newestWindow) return
+    this.#newestWindow = newestWindow
+    batch.putMeta(newestWindowKey(this.#kind.id), encodeNewestWindow(newestWindow))
   }
 
   /** Key and value together. */

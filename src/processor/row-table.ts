@@ -4,7 +4,7 @@
 // A row is 64 bytes: six doubles as in a delta (count, sum, carry, min, max, window), then four 32-bit numbers.
 
 import { Buckets, NO_RUN } from './buckets.ts'
-import { CARRY, COUNT, MAX, MIN, STATS, SUM, WINDOW } from './delta.ts'
+import { clearStats, STATS, WINDOW } from './delta.ts'
 
 /** Numbers of a row: as doubles, and as 32-bit numbers, over the same bytes. */
 export const DOUBLES = 8
@@ -36,6 +36,8 @@ export class RowTable implements Keyed {
   keys: Uint8Array
   /** How many bytes all keys begin with alike. */
   alike = 0
+  /** Of all rows; -1 where there are none. */
+  newestWindow = -1
   /** For each row, whether it was changed since the last commit, and whether its place in the store is behind. */
   isDirty!: Uint8Array
   isBehind!: Uint8Array
@@ -94,14 +96,9 @@ export class RowTable implements Keyed {
     if (this.size === this.#rowsMax) this.#grow()
     const row = this.size++
     this.#index(row, hash)
-    const { doubles, ints } = this
-    const base = row * DOUBLES
-    doubles[base + COUNT] = 0
-    doubles[base + SUM] = 0
-    doubles[base + CARRY] = 0
-    doubles[base + MIN] = Number.POSITIVE_INFINITY
-    doubles[base + MAX] = Number.NEGATIVE_INFINITY
-    doubles[base + WINDOW] = window
+    if (window > this.newestWindow) this.newestWindow = window
+    const { ints } = this
+    clearStats(this.doubles, row * DOUBLES, window)
     ints[row * INTS + HASH] = hash
     ints[row * INTS + KEY_AT] = this.#keyBytes
     ints[row * INTS + KEY_BYTES] = end - start

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { clientFrame } from '../../bench/stream-client.ts'
 import { STREAM_MESSAGE_BYTES_MAX, STREAM_PAYLOAD_BYTES_MAX, STREAMS_MAX } from '../../src/limits.ts'
 import { until } from '../until.ts'
@@ -251,7 +252,10 @@ test('a client that never reads its acks is refused in the end, and holds no mem
   const some = Buffer.concat(Array.from({ length: 100 }, () => clientFrame(frame({}))))
   let flooding = true
   const flood = async () => {
-    while (flooding && !stream.closed) await stream.raw(some)
+    while (flooding && !stream.closed) {
+      await stream.raw(some)
+      await setImmediate() // what the system takes at once would let nothing else here have its turn
+    }
   }
   const flooded = flood()
   await daemon.line(({ code }) => code === 'over-credit')

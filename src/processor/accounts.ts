@@ -16,7 +16,8 @@ import {
   removeWriter,
   type WriterProgress,
 } from '../results/progress.ts'
-import type { Store, StoreBatch } from '../results/store.ts'
+import type { Store } from '../results/store.ts'
+import type { StoreBatch } from '../results/writes.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Batch } from './batch.ts'
 import { horizonOf, Ledger } from './ledger.ts'

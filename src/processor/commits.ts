@@ -12,7 +12,8 @@ import {
   STORE_FREE_BYTES_MIN,
 } from '../limits.ts'
 import type { Position } from '../log/log.ts'
-import type { Store, StoreBatch } from '../results/store.ts'
+import type { Store } from '../results/store.ts'
+import type { StoreBatch } from '../results/writes.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Histogram, Metrics } from '../telemetry/metrics.ts'
 import { Idle } from './idle.ts'

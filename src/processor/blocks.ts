@@ -6,8 +6,10 @@ const CELLS_MIN = 4096
 const SIZES = 27
 const SIZE_SHIFT = 5
 const LOG2_MASK = 31
-/** Where no block is: cell 0 is never used, and reads as the head of an empty one. */
+/** Where no block is: cell 0 reads as the head of an empty one. */
 export const NO_BLOCK = 0
+/** Cells before are never used: so far that small blocks lie within a line of the processor's cache. */
+const FIRST = 16
 
 /** Of the least block that has a head and so many cells more. */
 export function blockLog2(size: number): number {
@@ -18,7 +20,7 @@ export class Blocks {
   /** Another array after `take`. */
   cells = new Int32Array(CELLS_MIN)
   /** Cells in use, free blocks among them. */
-  used = 1
+  used = FIRST
   /** For each k, the first free block; its head tells the next. */
   readonly #free = new Int32Array(SIZES)
 

@@ -1,4 +1,4 @@
-// The sketches of rows with many values in two arrays: runs of buckets, each in rising order, with their counts.
+// The sketches of rows that are too much for a list (samples.ts), in two arrays: runs of buckets, each in rising order, with their counts.
 //
 // A run is a block (blocks.ts): behind its head stand its buckets, then cells that hold NO_BUCKET. A run that is full moves
 // to a larger block.

@@ -39,8 +39,10 @@ export interface CommitsParts {
   committed(): Position
   /** The log may let go of what is before this. */
   flushed(position: Position): void
-  /** A commit, or a flush, is over. */
+  /** A commit is over: there may be room for what waited. */
   moved(): void
+  /** A flush is over. Throws nothing. */
+  tell(): void
   failed(error: Error): void
 }
 
@@ -56,8 +58,7 @@ export class Commits {
   #committing = false
   /** While it waits for its time. */
   #timer: NodeJS.Timeout | undefined
-  /** When the next one may start, by performance.now(). */
-  dueAt = 0
+  #dueAt = 0
   #count = 0
   /** As of the last one. */
   #position: Position = new Map()
@@ -83,6 +84,10 @@ export class Commits {
   get flushing(): boolean {
     return this.#flushing
   }
+  /** When the next one may start, by performance.now(). */
+  get dueAt(): number {
+    return this.#dueAt
+  }
 
   /** Resolves when all that is merged so far is on disk. */
   durable(): Promise<void> {
@@ -102,7 +107,7 @@ export class Commits {
     this.#committing = true
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const wait = now ? 0 : this.dueAt - performance.now()
+    const wait = now ? 0 : this.#dueAt - performance.now()
     const commit = () => {
       this.#timer = undefined
       this.#commit().catch((error: Error) => this.#parts.failed(error))
@@ -122,7 +127,7 @@ export class Commits {
       const begunAt = performance.now()
       this.#rows.observe(parts.write(write))
       const writing = performance.now() - begunAt
-      this.dueAt = startedAt + commitInterval(writing, this.#idle.share(startedAt))
+      this.#dueAt = startedAt + commitInterval(writing, this.#idle.share(startedAt))
     })
     this.#seconds.observe((performance.now() - startedAt) / 1000)
     this.#position = parts.committed()
@@ -149,7 +154,7 @@ export class Commits {
       this.#parts.failed(error as Error)
     }
     this.#flushing = false
-    this.#parts.moved()
+    this.#parts.tell()
   }
 
   /** These waited for the commit that was called last. */

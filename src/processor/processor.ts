@@ -90,6 +90,7 @@ export class Processor {
       committed: () => this.#committed(),
       flushed: (position) => parts.reader.committed(position),
       moved: () => this.#moved(),
+      tell: () => this.#tell(),
       failed: (error) => this.#fail(error),
     })
     this.#replays = new Replays({

@@ -13,8 +13,8 @@ export const INTS = 16
 export const HASH = 12
 export const KEY_AT = 13
 export const KEY_BYTES = 14
-/** The number of its sketch. */
-export const SKETCH_AT = 15
+/** Of its sketch (sketches.ts). */
+export const SKETCH_NUMBER = 15
 
 const ROWS_MIN = 1024
 const KEY_AT_MAX = 0x7fffffff
@@ -102,7 +102,7 @@ export class RowTable implements Keyed {
     ints[row * INTS + HASH] = hash
     ints[row * INTS + KEY_AT] = this.#keyBytes
     ints[row * INTS + KEY_BYTES] = end - start
-    ints[row * INTS + SKETCH_AT] = NO_SKETCH
+    ints[row * INTS + SKETCH_NUMBER] = NO_SKETCH
     this.#addKey(keys, start, end)
     return row
   }
@@ -114,7 +114,10 @@ export class RowTable implements Keyed {
     const base = row * DOUBLES
     const copy = this.add(from.ints[row * INTS + HASH], from.doubles[base + WINDOW], from.keys, at, end)
     for (let i = 0; i < STATS; i++) this.doubles[copy * DOUBLES + i] = from.doubles[base + i]
-    this.ints[copy * INTS + SKETCH_AT] = this.sketches.copy(from.sketches, from.ints[row * INTS + SKETCH_AT])
+    this.ints[copy * INTS + SKETCH_NUMBER] = this.sketches.copy(
+      from.sketches,
+      from.ints[row * INTS + SKETCH_NUMBER],
+    )
     this.isDirty[copy] = from.isDirty[row]
     this.isBehind[copy] = from.isBehind[row]
     this.generation[copy] = from.generation[row]

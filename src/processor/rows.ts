@@ -8,7 +8,7 @@ import { lost } from '../results/sum.ts'
 import { CARRY, COUNT, MAX, MIN, type Section, STATS, SUM, WINDOW } from './delta.ts'
 import { Placement, type RowBatch } from './placement.ts'
 import { flagged, RowOrder } from './row-order.ts'
-import { DOUBLES, INTS, RowTable, SKETCH_AT } from './row-table.ts'
+import { DOUBLES, INTS, RowTable, SKETCH_NUMBER } from './row-table.ts'
 
 const FOUND_MIN = 1024
 /** How many times as many rows as were left are too many. */
@@ -135,7 +135,7 @@ export class Rows {
     doubles[base + MIN] = min
     doubles[base + MAX] = max
     const at = sketchAt(stored)
-    if (this.sketch && at >= 0) ints[row * INTS + SKETCH_AT] = sketches.decode(stored, at)
+    if (this.sketch && at >= 0) ints[row * INTS + SKETCH_NUMBER] = sketches.decode(stored, at)
   }
 
   #addCounts({ rows, stats }: Section): void {
@@ -165,7 +165,7 @@ export class Rows {
     const { ints, sketches } = this.#table
     const found = this.#found
     for (let i = 0; i < samples; i++) {
-      const place = found[sampleRow[i]] * INTS + SKETCH_AT
+      const place = found[sampleRow[i]] * INTS + SKETCH_NUMBER
       ints[place] = sketches.count(ints[place], sampleBucket[i])
     }
   }

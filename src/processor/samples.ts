@@ -5,7 +5,7 @@ import { BUCKET_BYTES_MAX, COUNT_BYTES_MAX, encodeSamples } from '../results/ske
 import { Blocks, blockLog2, NO_BLOCK } from './blocks.ts'
 
 const LOG2_MIN = 2
-/** In one list. */
+/** In one list: it is put in order whenever its row is written. */
 const SAMPLES_MAX = 127
 const BYTES = 4
 /** Of a bucket with its count (buckets.ts). */
@@ -31,7 +31,7 @@ export class Samples {
     return to
   }
 
-  /** Moves a list that is full into a larger block, unless its buckets with their counts would take less. */
+  /** Moves a list that is full into a larger block, unless it is to become a run. */
   #grow(list: number, size: number, log2: number): number {
     if (list === NO_BLOCK) return this.#blocks.take(LOG2_MIN)
     if (!isBestAsList(size + 1, this.#sort(list))) return NO_BLOCK
@@ -97,7 +97,7 @@ export class Samples {
   }
 }
 
-/** Whether so many values in so many buckets take less room in a list than as buckets with their counts. */
+/** Whether so many values in so many buckets are few, and take less room in a list than as buckets with their counts. */
 export function isBestAsList(values: number, buckets: number): boolean {
   return values <= SAMPLES_MAX && BYTES << log2Of(values) < BUCKET_BYTES << blockLog2(buckets)
 }

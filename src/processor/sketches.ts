@@ -1,5 +1,6 @@
 // The quantile sketches of many rows, each known by a number: 0 has no values, below 0 there are lists of few values
-// (samples.ts), above 0 runs of buckets with their counts (buckets.ts). A list becomes a run when that takes less room.
+// (samples.ts), above 0 runs of buckets with their counts (buckets.ts). A list becomes a run when that takes less room, and at
+// the latest when it would be too long to be put in order again and again.
 
 import { decoded, decodeSketch } from '../results/sketch.ts'
 import { NO_BLOCK } from './blocks.ts'
@@ -29,7 +30,8 @@ export class Sketches {
     const encoded = new Uint8Array(this.#samples.encodedBytesMax(list))
     this.#samples.encode(list, encoded, 0)
     this.#samples.free(list)
-    return this.#buckets.of(decoded.buckets, decoded.counts, decodeSketch(encoded, 0))
+    const size = decodeSketch(encoded, 0)
+    return this.#buckets.of(decoded.buckets, decoded.counts, size)
   }
 
   /** An encoded sketch. */

@@ -20,7 +20,7 @@ export class StoreError extends Error {
 
 /** Databases with keys and values of their own kind: see handler-results.ts, dead-letters.ts and runs.ts. */
 export type Kept = 'results' | 'letters' | 'letterEvents' | 'runs'
-export const kept: readonly Kept[] = ['results', 'letters', 'letterEvents', 'runs']
+const names: readonly Kept[] = ['results', 'letters', 'letterEvents', 'runs']
 
 export type Root = RootDatabase<Buffer, string>
 
@@ -151,7 +151,7 @@ export function openDatabases(root: Root, path: string, readOnly = false): Datab
 }
 
 /** Opens those that were not there yet. */
-export function openKept(root: Root, databases: Databases, readOnly: boolean): void {
+export function openKept(root: Root, databases: Databases, readOnly: boolean, which = names): void {
   const options = { encoding: 'binary', keyEncoding: 'binary', create: !readOnly } as const
-  for (const name of kept) databases.kept[name] ??= root.openDB<Buffer, Buffer>(name, options)
+  for (const name of which) databases.kept[name] ??= root.openDB<Buffer, Buffer>(name, options)
 }

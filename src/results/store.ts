@@ -145,7 +145,7 @@ export class Store {
   get(from: Kept, key: Buffer): Buffer | undefined {
     const databases = this.#open()
     if (databases === undefined) return undefined
-    openKept(this.#root!, databases, this.#readOnly)
+    openKept(this.#root!, databases, this.#readOnly, [from])
     return databases.kept[from]?.get(key)
   }
 

@@ -1,3 +1,5 @@
+// What a commit does to the databases of a store.
+
 import type { Databases, Kept } from './environment.ts'
 
 const STRING_KEY_BYTES_MAX = 1024

@@ -58,34 +58,77 @@ test('sketches that grow side by side, move and are copied hold what was counted
   assert.ok(seen.lists > 50 && seen.runs > 50, JSON.stringify(seen))
 })
 
+test('lists and runs of many rows hold what was counted while their arrays grow', () => {
+  for (const [rows, most] of [
+    [3000, 10],
+    [100, 300],
+  ]) {
+    let sketches = new Sketches()
+    const numbers = new Int32Array(rows).fill(NO_SKETCH)
+    const valuesOf = (row: number) => ((row * 37) % most) + 1
+    const value = (row: number, n: number) => 65_000 + ((row * 7 + n * n) % 900)
+    for (let n = 0; n < most; n++) {
+      for (let row = 0; row < rows; row++) {
+        if (n < valuesOf(row)) numbers[row] = sketches.count(numbers[row], value(row, n))
+      }
+    }
+    const hold = () => {
+      for (let row = 0; row < rows; row++) {
+        const own = Array.from({ length: valuesOf(row) }, (_, n) => value(row, n))
+        assert.deepEqual(encoded(sketches, numbers[row]), expected(own), `row ${row}`)
+      }
+    }
+    hold()
+    for (const read of [false, true]) {
+      const from = sketches
+      sketches = new Sketches()
+      for (let row = 0; row < rows; row++) {
+        numbers[row] = read
+          ? sketches.decode(encoded(from, numbers[row]), 0)
+          : sketches.copy(from, numbers[row])
+      }
+      hold()
+    }
+  }
+})
+
 test('blocks that sketches have left are used again', () => {
-  for (const most of [60, 300]) {
+  for (const most of [60, 1000]) {
     const sketches = new Sketches()
-    let first = NO_SKETCH
-    for (let value = 0; value < most; value++) first = sketches.count(first, value)
+    const grow = (values: number, sign: number) => {
+      const numbers = new Int32Array(8).fill(NO_SKETCH)
+      for (let value = 0; value < values; value++) {
+        for (let i = 0; i < 8; i++) numbers[i] = sketches.count(numbers[i], sign * value)
+      }
+    }
+    grow(most, 1)
     const { bytes } = sketches
-    let second = NO_SKETCH
-    for (let value = 0; value < most / 4; value++) second = sketches.count(second, -value)
+    grow(most / 4, -1)
     assert.equal(sketches.bytes, bytes)
   }
 })
 
 test('few values take a cell each, and many of few buckets no more than their buckets', () => {
   const sketches = new Sketches()
-  const empty = sketches.bytes
-  const bytesOf = (rows: number, values: (n: number) => number, each: number) => {
+  const rows = 1000
+  /** Of a row with so many values, and of one that was read with these. */
+  const bytesOf = (values: number, bucket: (n: number) => number) => {
     const before = sketches.bytes
+    let sketch = NO_SKETCH
     for (let row = 0; row < rows; row++) {
-      let sketch = NO_SKETCH
-      for (let n = 0; n < each; n++) sketch = sketches.count(sketch, values(n))
+      sketch = NO_SKETCH
+      for (let n = 0; n < values; n++) sketch = sketches.count(sketch, bucket(n))
     }
-    return (sketches.bytes - before) / rows
+    const counted = sketches.bytes - before
+    const stored = encoded(sketches, sketch)
+    for (let row = 0; row < rows; row++) sketches.decode(stored, 0)
+    return [counted / rows, (sketches.bytes - before - counted) / rows]
   }
-  assert.ok(empty < 100)
-  assert.equal(
-    bytesOf(1000, (n) => n * 100, 3),
-    16,
+  assert.deepEqual(
+    bytesOf(3, (n) => n * 100),
+    [16, 16],
   )
-  const constant = bytesOf(1000, () => 7, 10_000)
-  assert.ok(constant <= 40, `${constant} bytes for one bucket`)
+  for (const values of [100, 10_000]) {
+    for (const bytes of bytesOf(values, () => 7)) assert.ok(bytes < 25, `${bytes} bytes for one bucket`)
+  }
 })

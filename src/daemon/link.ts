@@ -19,8 +19,10 @@ export type RoleName = Exclude<Role, 'primary'>
 export interface LaneReport {
   writer: string
   written: Written
-  /** Some of it was processed: where the results do not know the writer any more, all of it was. */
+  /** Some of it was processed, or none of it is in the log: where the results do not know the writer, all of it was. */
   begun?: boolean
+  /** Read from the log when its writer was gone: `backlogBytes` are those of all that it wrote. */
+  left?: boolean
 }
 
 /** What a listener or a gateway says of itself. */

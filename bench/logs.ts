@@ -17,9 +17,8 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '5' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string' },
-    bare: { type: 'boolean', default: true },
+    'no-bare': { type: 'boolean', default: false },
   },
-  allowNegative: true,
 })
 
 const FLUSH_EACH = { 'log.flush.interval.messages': '1' }
@@ -84,4 +83,4 @@ const options = {
 }
 console.log(`${machineLine(await describeMachine())}\n${methodLine(options)}\n`)
 console.log(brokerTable(await runLines(lines, options)))
-if (values.bare) await bareTable(Number(values.seconds))
+if (!values['no-bare']) await bareTable(Number(values.seconds))

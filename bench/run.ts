@@ -20,17 +20,16 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     /** A line's name or an axis; may come more than once. Also: catch-up, queryable, idle. */
     only: { type: 'string', multiple: true },
-    floor: { type: 'boolean', default: true },
+    'no-floor': { type: 'boolean', default: false },
     /** A file for everything that was measured. */
     json: { type: 'string' },
   },
-  allowNegative: true,
 })
 const options = {
   seconds: Number(values.seconds),
   warmupSeconds: Number(values.warmup),
   rounds: Number(values.rounds),
-  floor: values.floor,
+  floor: !values['no-floor'],
 }
 const IDLE_SECONDS = 10
 const BACKLOG_SECONDS = 4

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the whole suite on Node 24 in a Debian 13 folder: Node 22 and later need a newer glibc than Debian 12 has.
-# Needs root and debootstrap. The folder is kept in .cache/ and used again.
+# Needs root and debootstrap. The folder is kept in .cache/ and used again, with a copy of ~/.npmrc in it, where there is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,7 @@ if [ ! -x "$folder/usr/local/bin/node" ]; then
 fi
 
 # The clone is fresh; what npm needs to reach its registry is taken from here.
-work="$folder/work"
+work="$folder/millrace"
 rm -rf "$work"
 git clone -q . "$work"
 cp -L /etc/resolv.conf "$folder/etc/resolv.conf"
@@ -37,4 +37,4 @@ mount --bind /proc "$folder/proc"
 mount --bind /dev "$folder/dev"
 trap 'umount "$folder/proc" "$folder/dev" "$folder"' EXIT
 chroot "$folder" /usr/bin/env HOME="$HOME" PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
-  NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-}" bash -c 'cd /work && node --version && make test'
+  NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-}" bash -c 'cd /millrace && node --version && make test'

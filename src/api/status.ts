@@ -1,7 +1,7 @@
 // GET /v1/status: where everything stands, from the stores and from what the listeners say of themselves.
 
 import type { Written } from '../log/log.ts'
-import type { Counters } from '../results/progress.ts'
+import type { Counters, WriterProgress } from '../results/progress.ts'
 import type { Stores } from '../results/stores.ts'
 
 export interface LogStatus {
@@ -14,12 +14,19 @@ export interface Lacking {
   segments: number
   events: number
 }
+/** Of one writer. */
+export interface LaneStatus {
+  writer: string
+  written: Written
+  begun?: boolean
+  left?: boolean
+}
 type ByBroker<T> = Partial<Record<'jetstream' | 'kafka', T>>
 
 export interface StatusParts {
   roles: { role: string; pid: number; ready: boolean; restarts: number }[]
   listeners: {
-    lanes: { writer: string; written: Written; begun?: boolean }[]
+    lanes: LaneStatus[]
     away: ByBroker<string>
     missing: ByBroker<Lacking> | undefined
   }[]
@@ -29,7 +36,7 @@ export interface StatusParts {
 /**
  * `accepted` and `processed` count since the data directory was made. A body that came twice is accepted twice and
  * processed once, and then also counted in `processed.duplicates`; so accepted = processed + duplicates + lag. The
- * lag is of this daemon's listeners. `processed.redelivered` counts what a broker handed over more than once.
+ * lag is of this daemon's listeners, and of what the embedded log held before it. `processed.redelivered` counts what a broker handed over more than once.
  */
 export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
   const counters = stores.counters()
@@ -40,14 +47,12 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
     frames: counters.bodies + counters.duplicateBodies,
   }
   const lag = { events: 0, bytes: 0, seconds: 0 }
-  for (const { writer, written, begun } of daemon.listeners.flatMap(({ lanes }) => lanes)) {
-    const read = writers.get(writer)
-    if (read === undefined && begun === true) continue // read to its end, and forgotten
-    const events = Math.max(0, written.events - (read?.events ?? 0))
+  for (const lane of daemon.listeners.flatMap(({ lanes }) => lanes)) {
+    const { events, bodies, bytes } = waitingIn(lane, writers.get(lane.writer))
     accepted.events += events
-    accepted.frames += Math.max(0, written.bodies - (read?.bodies ?? 0))
+    accepted.frames += bodies
     lag.events += events
-    if (events > 0) lag.bytes += written.backlogBytes
+    lag.bytes += bytes
   }
   lag.seconds = lagSeconds(counters, lag.events)
   return {
@@ -66,6 +71,16 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
     roles: daemon.roles,
     ...(daemon.reload === undefined ? {} : { reload: daemon.reload }),
   }
+}
+
+/** What of a lane is written and not processed. `read`: of its writer, as far as the results know it. */
+export function waitingIn({ written, begun, left }: Omit<LaneStatus, 'writer'>, read?: WriterProgress) {
+  const over = read === undefined && begun === true // read to its end, and forgotten
+  const events = over ? 0 : Math.max(0, written.events - (read?.events ?? 0))
+  if (events === 0) return { events, bodies: 0, bytes: 0 }
+  const bodies = Math.max(0, written.bodies - (read?.bodies ?? 0))
+  const share = left === true ? events / written.events : 1
+  return { events, bodies, bytes: Math.round(written.backlogBytes * share) }
 }
 
 /** Since the newest processed event was received, where `waiting` events are not processed. */

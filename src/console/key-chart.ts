@@ -5,7 +5,7 @@ import { Chart, type Data } from './chart.ts'
 import { byId, element, say, show } from './dom.ts'
 import { get, wordsOf } from './door.ts'
 import { count, keyText, measured, short, time } from './format.ts'
-import { rowTerms, statsOf } from './measures.ts'
+import { rowTerms, statsOf } from './rows.ts'
 
 /** Windows that are kept and drawn; the latest ones of them. */
 const WINDOWS_MAX = 5_000

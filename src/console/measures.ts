@@ -1,24 +1,18 @@
 // Measures: which keys come first, and one key over its windows.
 
-import { type Measure, type Row, type Rows, type Stat, stats } from './answers.ts'
-import { byId, element, say, terms } from './dom.ts'
+import type { Measure, Row, Rows, Stat } from './answers.ts'
+import { byId, element, say } from './dom.ts'
 import { get, Refusal, wordsOf } from './door.ts'
-import { count, keyText, measured, time } from './format.ts'
+import { count, keyText, measured } from './format.ts'
 import { KeyChart } from './key-chart.ts'
 import { type Poll, poll } from './poll.ts'
+import { statsOf } from './rows.ts'
 
 const orders = ['count', 'sum', 'mean', 'max', 'min'] as const
 /** After so long the daemon is asked again which measures there are, milliseconds: a reload may have changed them. */
 const LISTED_MS_MAX = 60_000
 /** Of a table, as far as there is room. */
 const columns: readonly Stat[] = ['count', 'sum', 'mean', 'min', 'max', 'p95']
-
-/** The members that rows of a measure have. */
-export function statsOf({ value, quantiles }: Measure): Stat[] {
-  return stats.filter(
-    (stat) => stat === 'count' || (value === 'value' && (quantiles || !stat.startsWith('p'))),
-  )
-}
 
 export function measuresPanel(): void {
   new MeasuresPanel()
@@ -207,10 +201,4 @@ class MeasuresPanel {
 /** What is left out where there is little room. */
 function wide(stat: Stat): string {
   return stat === 'count' || stat === 'mean' ? '' : 'wide'
-}
-
-/** The numbers of a row, one beside the other. */
-export function rowTerms(list: Element, measure: Measure, row: Row): void {
-  const span = row.windowStart === null ? [] : [['from', time(row.windowStart)] as const]
-  terms(list, [...statsOf(measure).map((stat) => [stat, measured(row[stat])] as const), ...span])
 }

@@ -1,6 +1,7 @@
-// What listeners and gateways have written, as they said last. Those of one that is gone, replaced or killed, are kept
-// until they are processed: what was accepted stays accepted, and what waits still waits.
+// What listeners and gateways have written, as they said last, or as the log says once they are gone. Those of one that is
+// gone, replaced or killed, are kept until they are processed: what was accepted stays accepted, and what waits still waits.
 
+import { waitingIn } from '../api/status.ts'
 import { LANES_GONE_MAX } from '../limits.ts'
 import type { Written } from '../log/log.ts'
 import type { WriterProgress } from '../results/progress.ts'
@@ -13,6 +14,8 @@ interface Lane {
   begun: boolean
   /** Its process is. */
   gone: boolean
+  /** The log has told of it, since. */
+  left: boolean
   /** Events that waited when it was last looked. */
   waiting: number
 }
@@ -22,18 +25,32 @@ export interface Lag {
   bytes: number
 }
 
+/** The writers that the log has something of, by partition; undefined where it does not tell. */
+type OnDisk = (partition: number) => ReadonlySet<string> | undefined
+
 export class Lanes {
+  readonly #onDisk: OnDisk
   /** By writer; those that are gone in the order in which they went. */
   readonly #lanes = new Map<string, Lane>()
   readonly #last = new Map<object, ListenerReport>()
+
+  constructor(onDisk: OnDisk = () => undefined) {
+    this.#onDisk = onDisk
+  }
 
   /** How the lanes of a process stand. */
   told(process: object, report: ListenerReport): void {
     this.#last.set(process, report)
     report.lanes.forEach(({ writer, written }, partition) => {
       const { begun = false, waiting = 0 } = this.#lanes.get(writer) ?? {}
-      this.#lanes.set(writer, { partition, written, begun, gone: false, waiting })
+      this.#lanes.set(writer, { partition, written, begun, gone: false, left: false, waiting })
     })
+  }
+
+  /** What the log has of a writer that is gone. */
+  left(partition: number, writer: string, written: Written): void {
+    const { begun = false, gone = true, waiting = 0 } = this.#lanes.get(writer) ?? {}
+    if (gone) this.#lanes.set(writer, { partition, written, begun, gone, left: true, waiting })
   }
 
   /** The last that a process said. */
@@ -61,11 +78,17 @@ export class Lanes {
   }
 
   all(): LaneReport[] {
-    return [...this.#lanes].map(([writer, { written, begun, gone }]) => ({
+    return [...this.#lanes].map(([writer, lane]) => ({
       writer,
-      written,
-      begun: begun && gone,
+      written: lane.written,
+      begun: lane.gone && this.#isBegun(writer, lane),
+      left: lane.left,
     }))
+  }
+
+  /** Also of one that was begun, processed to its end and forgotten since it was last looked at. */
+  #isBegun(writer: string, { partition, begun }: Lane): boolean {
+    return begun || this.#onDisk(partition)?.has(writer) === false
   }
 
   /**
@@ -76,17 +99,17 @@ export class Lanes {
     const lags = Array.from({ length: partitions }, () => ({ events: 0, bytes: 0 }))
     for (const [writer, lane] of this.#lanes) {
       const read = progress.get(writer)
-      const { partition, written, begun, gone } = lane
-      const events = Math.max(0, written.events - (read?.events ?? 0))
-      if (gone && (events === 0 || (begun && read === undefined))) {
+      const { partition, gone } = lane
+      const begun = gone && read === undefined && this.#isBegun(writer, lane)
+      const { events, bytes } = waitingIn({ ...lane, begun }, read)
+      if (gone && events === 0) {
         this.#lanes.delete(writer)
         continue
       }
       lane.begun ||= read !== undefined
       lane.waiting = events
-      if (events === 0) continue
       lags[partition].events += events
-      lags[partition].bytes += written.backlogBytes
+      lags[partition].bytes += bytes
     }
     return lags
   }

@@ -12,7 +12,6 @@ import type { ProfileOrder } from '../profile/thread-profile.ts'
 import type { Order, Outcome } from '../results/dead-letters.ts'
 import type { Role } from '../telemetry/catalogue.ts'
 import type { Snapshot } from '../telemetry/metrics.ts'
-import type { Receipt } from './reload.ts'
 
 /** What a worker may be. */
 export type RoleName = Exclude<Role, 'primary'>
@@ -20,8 +19,10 @@ export type RoleName = Exclude<Role, 'primary'>
 export interface LaneReport {
   writer: string
   written: Written
-  /** Some of it was processed: where the results do not know the writer any more, all of it was. */
+  /** Some of it was processed, or none of it is in the log: where the results do not know the writer, all of it was. */
   begun?: boolean
+  /** Read from the log when its writer was gone: `backlogBytes` are those of all that it wrote. */
+  left?: boolean
 }
 
 /** What a listener or a gateway says of itself. */
@@ -36,6 +37,31 @@ export interface ListenerReport {
 export interface WorkerMetrics {
   series: Snapshot
   report: ListenerReport | undefined
+}
+
+/** What became of a reload. */
+export interface Receipt {
+  /** When it began, ISO 8601. */
+  at: string
+  outcome:
+    | 'running'
+    /** Every worker runs with the new configuration. */
+    | 'applied'
+    /** The new configuration is wrong: the problems tell where. The workers were left alone. */
+    | 'invalid'
+    /** A worker could not run with it: those that were replaced before it have the former configuration again. */
+    | 'rolled-back'
+    /** The daemon was told to end meanwhile. */
+    | 'interrupted'
+  /** Keys that differ from what runs and are applied. */
+  changed: string[]
+  /** Keys that differ and were not applied: they need the daemon to be stopped and started. */
+  needsRestart: string[]
+  /** With file, line and column where they have one. */
+  problems: string[]
+  /** The workers that were replaced. */
+  restarted: { role: RoleName; pid: number }[]
+  seconds: number
 }
 
 /** What the primary knows of everyone. */

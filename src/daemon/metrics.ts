@@ -8,7 +8,7 @@
 import type { AdminRoute } from '../api/admin.ts'
 import type { Config } from '../config/config.ts'
 import { METRICS_ANSWER_MS_MAX } from '../limits.ts'
-import { declaredDurability } from '../log/open.ts'
+import { declaredDurability, leftByWriter, tellsLeft, writersLeft } from '../log/open.ts'
 import { catalogue, type Metric, type Role } from '../telemetry/catalogue.ts'
 import { Collected } from '../telemetry/collected.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -52,7 +52,7 @@ export class Collector {
   readonly #tallies = new Map<Slot, Tally>()
   readonly #workers = new Map<Child, Worker>()
   /** What is written, by whoever lives or is gone. */
-  readonly lanes = new Lanes()
+  readonly lanes: Lanes
   readonly #stores: StoreMetrics
   #storesFailed = false
   #ofStores: Metrics | undefined
@@ -61,6 +61,7 @@ export class Collector {
   constructor(parts: CollectorParts) {
     this.#parts = parts
     const { config, profiled } = parts
+    this.lanes = new Lanes((partition) => (tellsLeft(config) ? writersLeft(config, partition) : undefined))
     this.#process = measureProcess(this.#metrics).then((measured) => {
       this.#describe = (name) => (catalogue as Record<string, Metric>)[name] ?? measured.described[name]
       return measured
@@ -85,13 +86,35 @@ export class Collector {
       if (!this.#workers.delete(child)) return
       this.#tallies.get(slot)?.gone(child)
       const { config, logger } = this.#parts
+      const report = this.lanes.last(child)
       const lost = this.lanes.gone(child, config.log.kind !== 'memory')
+      if (tellsLeft(config))
+        report?.lanes.forEach(({ writer }, partition) => void this.#readLeft(partition, writer))
       if (lost > 0)
         logger.warn({ role: slot.role, events: lost }, 'ended with events in its memory: they may be lost')
     }
     // What it says last may come behind its end, but not behind the end of its channel.
     child.link.onClose(over)
     child.onExit(() => void setTimeout(over, CHANNEL_MS).unref())
+  }
+
+  /** Adds what the log has of writers before this daemon's. To be called while none of them lives. */
+  async readLeft(): Promise<void> {
+    const { config } = this.#parts
+    if (!tellsLeft(config)) return
+    const partitions = Array.from({ length: config.log.partitions }, (_, n) => [...writersLeft(config, n)])
+    for (const [partition, writers] of partitions.entries()) {
+      for (const writer of writers) await this.#readLeft(partition, writer)
+    }
+  }
+
+  async #readLeft(partition: number, writer: string): Promise<void> {
+    try {
+      const written = await leftByWriter(this.#parts.config, partition, writer)
+      if (written !== undefined) this.lanes.left(partition, writer, written)
+    } catch (error) {
+      this.#parts.logger.warn({ partition, writer, err: error }, 'what waits in the log cannot be told')
+    }
   }
 
   /** What a process has said of its lanes when it was asked for that alone. */

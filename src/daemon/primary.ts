@@ -2,6 +2,7 @@
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
 import { consoleRoutes } from '../api/console.ts'
 import { forwardRoute } from '../api/forward.ts'
@@ -17,14 +18,14 @@ import type { Order, Outcome } from '../results/dead-letters.ts'
 import { checkPartitions } from '../results/stores.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { Levels } from './levels.ts'
-import { Conversation, type DaemonReport, type ListenerReport } from './link.ts'
+import { Conversation, type DaemonReport, type ListenerReport, type Receipt } from './link.ts'
 import { Live } from './live.ts'
 import { lock } from './lock.ts'
 import { Collector, metricsRoute } from './metrics.ts'
 import { freePort } from './ports.ts'
 import { PrimaryProfiles, type Profiled } from './profiles.ts'
 import { refusalLog } from './refusals.ts'
-import { type Load, problemsOf, type Receipt, readAgain, roll } from './reload.ts'
+import { type Load, problemsOf, readAgain, roll } from './reload.ts'
 import { forkChild, inlineChild, isProfiled } from './spawn.ts'
 import { type Child, Slot } from './supervisor.ts'
 import { PrimaryTaps } from './taps.ts'
@@ -32,6 +33,8 @@ import { PrimaryTaps } from './taps.ts'
 /** How long the workers of a killed predecessor may take to let go of its ports and files. */
 const PATIENCE_MS = 4_000
 const REPORT_TIMEOUT_MS = 500
+/** How long a start waits until it knows what waits in the log, which is read on after that. */
+const LEFT_MS_MAX = 2_000
 
 /** What a daemon can be started for: by default to take events and to process them. */
 export type Roles = readonly ('ingest' | 'processor' | 'gateway')[]
@@ -156,7 +159,10 @@ class Primary {
       const listen = await freePort(this.#grpc.listen, PATIENCE_MS, 'grpc.listen')
       this.#config = { ...this.#config, grpc: { ...this.#grpc, listen } }
     }
-    const started = this.#startSlots().then(() => {
+    // Before anyone writes; those who share the directory may write already.
+    const left = this.#shared ? undefined : this.#collector.readLeft()
+    const started = this.#startSlots().then(async () => {
+      await Promise.race([left, wait(LEFT_MS_MAX, undefined, { ref: false })])
       this.#announce(admin)
       if (this.#reloadWanted) void this.#reloads()
     })

@@ -11,31 +11,6 @@ import type { Replaced, Slot } from './supervisor.ts'
 /** Reads the configuration from its sources, with more `--set key=value` over all of them. Throws ConfigError. */
 export type Load = (more?: readonly string[]) => Promise<Config>
 
-/** What became of a reload. */
-export interface Receipt {
-  /** When it began, ISO 8601. */
-  at: string
-  outcome:
-    | 'running'
-    /** Every worker runs with the new configuration. */
-    | 'applied'
-    /** The new configuration is wrong: the problems tell where. The workers were left alone. */
-    | 'invalid'
-    /** A worker could not run with it: those that were replaced before it have the former configuration again. */
-    | 'rolled-back'
-    /** The daemon was told to end meanwhile. */
-    | 'interrupted'
-  /** Keys that differ from what runs and are applied. */
-  changed: string[]
-  /** Keys that differ and were not applied: they need the daemon to be stopped and started. */
-  needsRestart: string[]
-  /** With file, line and column where they have one. */
-  problems: string[]
-  /** The workers that were replaced. */
-  restarted: { role: RoleName; pid: number }[]
-  seconds: number
-}
-
 /**
  * What stays as it is until the daemon is started anew: where others know it by, and what names the log, of which some
  * workers would have another idea than others for a while. With its value as `--set` takes it.

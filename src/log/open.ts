@@ -12,11 +12,12 @@ import { DualPublisher, type Missing } from './dual/publisher.ts'
 import { DualReader } from './dual/reader.ts'
 import { sizeOf } from './embedded/files.ts'
 import type { Damage } from './embedded/lane.ts'
+import { leftBy, writersIn } from './embedded/left.ts'
 import { EmbeddedReader } from './embedded/reader.ts'
 import { EmbeddedWriter, newWriter } from './embedded/writer.ts'
 import { realFileSystem } from './filesystem.ts'
 import { connectLink, SocketLinkServer } from './link.ts'
-import type { Durability, LogReader, LogWriter } from './log.ts'
+import type { Durability, LogReader, LogWriter, Written } from './log.ts'
 import { MemoryWriter } from './memory.ts'
 import { MemoryReader } from './memory-reader.ts'
 
@@ -254,6 +255,25 @@ export async function openLocalReader(
   })
 }
 
+/** Whether the log itself tells what writers that are gone have written. */
+export function tellsLeft({ log }: Config): boolean {
+  return log.kind === 'embedded'
+}
+
+/** Writers of whom something is in a partition of such a log. */
+export function writersLeft(config: Config, partition: number): Set<string> {
+  return writersIn(folderOf(config, partition))
+}
+
+/** What a writer that is gone has made durable in a partition of such a log; undefined where nothing of it is left. */
+export function leftByWriter(
+  config: Config,
+  partition: number,
+  writer: string,
+): Promise<Written | undefined> {
+  return leftBy(realFileSystem, folderOf(config, partition), writer)
+}
+
 function size(config: Config) {
   const { log, http } = config
   return sizeOf(log.retention.maxBytes / log.partitions, segmentBytesMax(http.maxBody), writersOf(config))
@@ -261,7 +281,11 @@ function size(config: Config) {
 
 /** Where a partition's files and sockets are; made if it is not there. */
 export async function logFolder(config: Config, partition: number): Promise<string> {
-  const folder = join(config.dataDir, 'log', String(partition))
+  const folder = folderOf(config, partition)
   await mkdir(folder, { recursive: true })
   return folder
+}
+
+function folderOf({ dataDir }: Config, partition: number): string {
+  return join(dataDir, 'log', String(partition))
 }

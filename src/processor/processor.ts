@@ -6,43 +6,19 @@
 // Every stage is bounded: batches in the pool, batches merged and not yet committed, rows kept. When a stage is
 // full, reading waits, the log fills, and the listeners tell their clients.
 
-import { statfs } from 'node:fs/promises'
 import type { Config } from '../config/config.ts'
-import {
-  COMMIT_INTERVAL_MS_BUSY,
-  COMMIT_INTERVAL_MS_CALM,
-  COMMIT_INTERVAL_MS_MAX,
-  COMMIT_SHARE_BUSY,
-  COMMIT_SHARE_CALM,
-  IDLE_SHARE_MIN,
-  PROGRESS_MS_MAX,
-  STORE_FREE_BYTES_MIN,
-  TASK_BYTES_TARGET,
-  UNCOMMITTED_EFFECT_BYTES_MAX,
-  UNCOMMITTED_TASKS_MAX,
-  WRITER_MS_MIN,
-} from '../limits.ts'
+import { TASK_BYTES_TARGET, UNCOMMITTED_EFFECT_BYTES_MAX, UNCOMMITTED_TASKS_MAX } from '../limits.ts'
 import type { LogReader, Position } from '../log/log.ts'
 import { DeadLetters, type Order, type Outcome } from '../results/dead-letters.ts'
-import {
-  type Counters,
-  putCounters,
-  putLane,
-  putWriter,
-  readCounters,
-  readLanes,
-  readWriters,
-  removeLane,
-  removeWriter,
-  type WriterProgress,
-} from '../results/progress.ts'
-import type { Store, StoreBatch } from '../results/store.ts'
-import { LineRate, type Logger } from '../telemetry/logger.ts'
+import type { Store } from '../results/store.ts'
+import type { StoreBatch } from '../results/writes.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import type { Histogram, Metrics } from '../telemetry/metrics.ts'
+import { Accounts } from './accounts.ts'
 import { Batch, Buffers } from './batch.ts'
+import { Commits } from './commits.ts'
 import { Handled } from './handled.ts'
-import { Idle } from './idle.ts'
-import { horizonOf, Ledger } from './ledger.ts'
+import { LetterLines } from './letter-lines.ts'
 import { Merged, measuresOf } from './merged.ts'
 import type { Pool } from './pool.ts'
 import { over, Replays } from './replays.ts'
@@ -51,26 +27,6 @@ import type { Done } from './runner.ts'
 
 /** A task that is handed out so long before a commit is folded by then, milliseconds. */
 const FOLD_MS = 1
-/** How often producers that are idle for too long are looked for, milliseconds. */
-const FORGET_INTERVAL_MS = 60_000
-const SPACE_INTERVAL_MS = 250
-
-/** Kinds of log whose writers have no end that could be seen: they are forgotten when they are this many maxAge old. */
-const endless: ReadonlySet<string> = new Set(['jetstream', 'kafka', 'dual'])
-const WRITER_AGES = 2
-
-/** The least time from the start of a commit that took so long to be written to the next one's, milliseconds. */
-function commitInterval(writing: number, idle: number): number {
-  const wanted =
-    idle < IDLE_SHARE_MIN
-      ? Math.max(COMMIT_INTERVAL_MS_BUSY, writing / COMMIT_SHARE_BUSY)
-      : Math.max(COMMIT_INTERVAL_MS_CALM, writing / COMMIT_SHARE_CALM)
-  return Math.min(wanted, COMMIT_INTERVAL_MS_MAX)
-}
-
-function writerAgeMax({ log }: Config): number {
-  return Math.max(WRITER_AGES * log.retention.maxAge, WRITER_MS_MIN)
-}
 
 export interface ProcessorParts {
   config: Config
@@ -85,74 +41,58 @@ export interface ProcessorParts {
   metrics: Metrics
 }
 
-interface Waiter {
-  resolve(): void
-  reject(error: Error): void
-}
-
 export class Processor {
   readonly #parts: ProcessorParts
-  readonly #ledger: Ledger
+  readonly #accounts: Accounts
   readonly #merged: Merged
   /** Undefined where there are no handlers. */
   readonly #handled: Handled | undefined
-  readonly #counters: Counters
-  /** Where each lane, and each writer, stands as of the last commit. */
-  readonly #positions: Map<string, number>
-  readonly #writers: Map<string, WriterProgress>
   readonly #buffers = new Buffers()
   #filling: Batch
   /** In log order; the first is merged next. */
   readonly #folding: Batch[] = []
   #uncommitted: Batch[] = []
+  /** In the commit that is being made. */
+  #written: readonly Batch[] = []
   /** Of what handlers did: bytes that are merged and not in a commit yet. */
   #effectBytes = 0
-  #committing = false
-  /** While the next commit waits for its time. */
-  #commitTimer: NodeJS.Timeout | undefined
-  readonly #idle = new Idle()
-  #flushing = false
-  /** When the next commit may start, by performance.now(). */
-  #commitDueAt = 0
-  #commits = 0
-  #walked = new Map<string, number>()
-  /** As of the last commit. */
-  #committed: Position = new Map()
-  #forgotAt = 0
-  #spaceSeenAt = Number.NEGATIVE_INFINITY
+  readonly #commits: Commits
   #submitScheduled = false
   readonly #letters: DeadLetters
   readonly #replays: Replays
-  readonly #leaving = new LineRate(1)
-  readonly #dying = new LineRate(1)
-  /** Dead letters that the log was told of. */
-  #lettersTold: number
-  /** Those who wait for what is merged to be on disk; and whether some came since the last commit began. */
-  readonly #waiters = new Set<Waiter>()
-  #awaited = false
+  readonly #letterLines: LetterLines
   #failure: Error | undefined
   /** Called when some stage has moved. */
   #watching: (() => void)[] = []
   readonly #stop = new AbortController()
-  readonly #commitSeconds: Histogram
-  readonly #commitRows: Histogram
   readonly #queryable: Histogram
 
   constructor(parts: ProcessorParts) {
     this.#parts = parts
-    const { store, config, metrics } = parts
-    this.#commitSeconds = metrics.histogram('millrace_commit_seconds', {})
-    this.#commitRows = metrics.histogram('millrace_commit_rows', {})
+    const { store, config, metrics, logger, partition } = parts
     this.#queryable = metrics.histogram('millrace_queryable_seconds', {})
-    this.#ledger = new Ledger(store.ledger(), (writer) => this.#writers.get(writer)?.sequence ?? 0)
+    this.#accounts = new Accounts(parts)
     this.#merged = new Merged(store, measuresOf(config))
-    this.#counters = readCounters(store)
-    this.#positions = readLanes(store)
-    this.#writers = readWriters(store)
-    this.#lettersTold = this.#counters.deadLetters
-    this.#letters = new DeadLetters(store, parts.partition, this.#counters)
+    const { counters } = this.#accounts
+    this.#letters = new DeadLetters(store, partition, counters)
+    this.#letterLines = new LetterLines(this.#letters, counters, logger, partition)
     const { plans = [] } = config
     if (plans.length > 0) this.#handled = new Handled(store, plans, this.#letters)
+    this.#commits = new Commits({
+      store,
+      epoch: parts.epoch,
+      folder: config.dataDir,
+      logger,
+      metrics,
+      write: (write) => this.#write(write),
+      isFull: () => this.#full,
+      hasMore: () => this.#hasMore,
+      committed: () => this.#committed(),
+      flushed: (position) => parts.reader.committed(position),
+      moved: () => this.#moved(),
+      tell: () => this.#tell(),
+      failed: (error) => this.#fail(error),
+    })
     this.#replays = new Replays({
       letters: this.#letters,
       isHandler: (name) => plans.some((plan) => plan.name === name),
@@ -162,7 +102,7 @@ export class Processor {
         batch.handleAgain(again)
         this.#fold(batch)
       },
-      durable: () => this.#durable(),
+      durable: () => this.#commits.durable(),
     })
     this.#filling = this.#batch()
   }
@@ -181,21 +121,25 @@ export class Processor {
     signal.addEventListener('abort', stop)
     if (signal.aborted) stop()
     const { reader } = this.#parts
+    const { positions, ledger } = this.#accounts
     this.#resume()
-    for await (const { segment, lane, next } of reader.read(new Map(this.#positions), this.#stop.signal)) {
+    for await (const { segment, lane, next } of reader.read(new Map(positions), this.#stop.signal)) {
       if (this.#filling.bytes > 0 && this.#filling.bytes + segment.frameBytes > TASK_BYTES_TARGET) {
         await this.#until(() => this.#hasRoom())
         this.#submit()
       }
       if (this.#failure !== undefined) break
-      this.#filling.add(segment, lane, next, this.#ledger, Date.now())
+      this.#filling.add(segment, lane, next, ledger, Date.now())
       this.#submitSoon()
     }
     this.#replays.close()
     await this.#until(() => this.#hasRoom())
     this.#submit()
-    await this.#until(() => this.#folding.length === 0 && this.#uncommitted.length === 0 && !this.#committing)
-    await this.#until(() => !this.#flushing)
+    const commits = this.#commits
+    await this.#until(
+      () => this.#folding.length === 0 && this.#uncommitted.length === 0 && !commits.committing,
+    )
+    await this.#until(() => !commits.flushing)
     signal.removeEventListener('abort', stop)
   }
 
@@ -205,7 +149,7 @@ export class Processor {
     if (rest === undefined) return
     const batch = this.#batch()
     batch.resume(rest)
-    for (const [lane, next] of batch.lanes) this.#positions.set(lane, next)
+    for (const [lane, next] of batch.lanes) this.#accounts.positions.set(lane, next)
     this.#fold(batch)
   }
 
@@ -218,40 +162,28 @@ export class Processor {
   async #drop(id: string): Promise<Outcome> {
     if (this.#stop.signal.aborted) return over(id)
     if (!this.#letters.remove(id, 'dropped')) return { id, outcome: 'unknown' }
-    await this.#durable()
+    await this.#commits.durable()
     return { id, outcome: 'dropped' }
-  }
-
-  /** Resolves when all that is merged so far is on disk. */
-  #durable(): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    return new Promise((resolve, reject) => {
-      this.#waiters.add({ resolve, reject })
-      this.#awaited = true
-      this.#commitSoon()
-    })
   }
 
   /** True when a segment of the log is counted. */
   hasCounted(writer: string, sequence: number, receivedAt: number): boolean {
-    return this.#ledger.hasCounted(writer, sequence, receivedAt)
+    return this.#accounts.ledger.hasCounted(writer, sequence, receivedAt)
   }
 
   /** All of a lane below `next` is counted, though it was read elsewhere: its position moves with a commit. */
   walked(lane: string, next: number): void {
-    if (next <= (this.#positions.get(lane) ?? 0)) return
-    this.#walked.set(lane, next)
-    this.#commitSoon() // also where nothing else comes any more
+    if (this.#accounts.walked(lane, next)) this.#commits.soon() // also where nothing else comes any more
   }
 
   /** Records of the log that could not be read: a counter, since what they held is not to be had. */
   damaged(events: number): void {
-    this.#counters.damagedEvents += events
+    this.#accounts.counters.damagedEvents += events
   }
 
   /** Segments that the broker could not give: a counter, as above. */
   lost(segments: number): void {
-    this.#counters.lostSegments += segments
+    this.#accounts.counters.lostSegments += segments
   }
 
   #hasRoom(): boolean {
@@ -270,7 +202,7 @@ export class Processor {
   #submitSoon(): void {
     if (this.#submitScheduled || this.#filling.empty || !this.#hasRoom()) return
     this.#submitScheduled = true
-    const wait = this.#commitDueAt - FOLD_MS - performance.now()
+    const wait = this.#commits.dueAt - FOLD_MS - performance.now()
     const submit = () => {
       this.#submitScheduled = false
       if (this.#hasRoom()) this.#submit()
@@ -319,7 +251,7 @@ export class Processor {
       this.#buffers.giveAll(batch)
       this.#uncommitted.push(batch)
     }
-    if (this.#full || this.#uncommitted.length > 0) this.#commitSoon()
+    if (this.#full || this.#uncommitted.length > 0) this.#commits.soon()
     this.#goOn()
   }
 
@@ -348,51 +280,10 @@ export class Processor {
     )
   }
 
-  #commitSoon(): void {
-    const now = this.#full
-    const waiting = this.#commitTimer !== undefined
-    if (this.#committing && !(now && waiting)) return
-    this.#committing = true
-    clearTimeout(this.#commitTimer)
-    this.#commitTimer = undefined
-    const wait = now ? 0 : this.#commitDueAt - performance.now()
-    const commit = () => {
-      this.#commitTimer = undefined
-      this.#commit().catch((error: Error) => this.#fail(error))
-    }
-    if (wait > 0) this.#commitTimer = setTimeout(commit, wait)
-    else commit()
-  }
-
-  async #commit(): Promise<void> {
-    const { store, epoch } = this.#parts
-    await this.#space()
-    const startedAt = performance.now()
-    let batches: readonly Batch[] = []
-    let waiters: readonly Waiter[] = []
-    await store.commit(epoch, (write) => {
-      batches = this.#uncommitted
-      waiters = [...this.#waiters]
-      const begunAt = performance.now()
-      this.#commitRows.observe(this.#write(write))
-      const writing = performance.now() - begunAt
-      this.#commitDueAt = startedAt + commitInterval(writing, this.#idle.share(startedAt))
-    })
-    this.#measure(batches, startedAt)
-    this.#merged.letGo()
-    this.#handled?.letGo()
-    this.#committed = new Map(this.#positions)
-    this.#commits++
-    this.#tellOldCopies()
-    this.#tellLetters()
-    this.#tellLeft()
-    this.#committing = false
-    void this.#flush()
-    if (waiters.length > 0) void this.#release(waiters)
+  /** Something is to be committed, also where nothing comes any more. */
+  get #hasMore(): boolean {
     const behind = this.#merged.behind && !this.#stop.signal.aborted // a successor sees to them too
-    if (this.#uncommitted.length > 0 || this.#awaited || behind) this.#commitSoon()
-    if (this.#folding.length > 0) this.#merge()
-    else this.#goOn()
+    return this.#uncommitted.length > 0 || behind
   }
 
   /** Writes what is merged by now, with what explains it. Returns how many rows that were. */
@@ -400,75 +291,31 @@ export class Processor {
     if (this.#failure !== undefined) throw this.#failure // what is merged may be a part of a batch
     const batches = this.#uncommitted
     this.#uncommitted = []
+    this.#written = batches
     this.#effectBytes = 0
-    this.#awaited = false
     const [first] = this.#folding
     const partly = first !== undefined && first.mergedTo > 0 ? first : undefined
-    const finished = this.#parts.reader.finished()
-    const moved = this.#advance(batches)
-    for (const lane of finished) {
-      this.#positions.delete(lane)
-      partly?.lanes.delete(lane) // of a batch that was begun by an earlier process
-      partly?.writers.delete(lane)
-    }
-    const gone = [...finished, ...this.#forget(partly)]
-    for (const writer of gone) {
-      this.#ledger.forgetWriter(writer)
-      this.#writers.delete(writer)
-      moved.lanes.delete(writer)
-      moved.writers.delete(writer)
-    }
     const rows = this.#merged.write(write)
     this.#handled?.write(write)
-    this.#ledger.count(
-      [...batches, ...(partly === undefined ? [] : [partly])].map((batch) => batch.takeClaims()),
-      write,
-    )
+    this.#letters.write(write)
+    this.#accounts.write(write, batches, partly)
     if (batches.some(({ inParts }) => inParts)) removeRest(write)
     if (partly !== undefined) putPart(partly, write)
-    for (const lane of moved.lanes) putLane(write, lane, this.#positions.get(lane)!)
-    for (const writer of moved.writers) putWriter(write, writer, this.#writers.get(writer)!)
-    for (const lane of finished) removeLane(write, lane)
-    for (const writer of gone) removeWriter(write, writer)
-    this.#letters.write(write)
-    putCounters(write, this.#counters)
     return rows
   }
 
-  /** Moves positions and counters to where they stand after these batches. Returns what has moved. */
-  #advance(batches: readonly Batch[]): { lanes: Set<string>; writers: Set<string> } {
-    const lanes = new Set<string>(this.#walked.keys())
-    const writers = new Set<string>()
-    for (const [lane, next] of this.#walked) this.#positions.set(lane, next)
-    this.#walked.clear()
-    for (const batch of batches) {
-      this.#account(batch)
-      for (const [lane, next] of batch.lanes) {
-        this.#positions.set(lane, next)
-        lanes.add(lane)
-      }
-      for (const [writer, progress] of batch.writers) {
-        if ((this.#writers.get(writer)?.sequence ?? 0) > progress.sequence) continue // one that came late
-        this.#writers.set(writer, progress)
-        writers.add(writer)
-      }
-    }
-    return { lanes, writers }
+  /** What was written can be queried. Returns up to where it accounts for the log. */
+  #committed(): Position {
+    this.#measure(this.#written)
+    this.#written = []
+    this.#merged.letGo()
+    this.#handled?.letGo()
+    this.#accounts.tellOldCopies()
+    this.#letterLines.tell()
+    return new Map(this.#accounts.positions)
   }
 
-  #account(batch: Batch): void {
-    const counters = this.#counters
-    counters.events += batch.events
-    counters.bodies += batch.bodies
-    counters.duplicateEvents += batch.duplicateEvents
-    counters.duplicateBodies += batch.duplicateBodies
-    counters.redeliveredEvents += batch.redeliveredEvents
-    counters.lastReceivedAt = Math.max(counters.lastReceivedAt, batch.lastReceivedAt)
-  }
-
-  /** These are committed. */
-  #measure(batches: readonly Batch[], startedAt: number): void {
-    this.#commitSeconds.observe((performance.now() - startedAt) / 1000)
+  #measure(batches: readonly Batch[]): void {
     const now = Date.now()
     for (const { received } of batches) {
       for (let i = 0; i < received.length; i += 2) {
@@ -478,115 +325,17 @@ export class Processor {
     }
   }
 
-  /** The log may let go only of what is flushed: a power cut takes the store back to there. */
-  async #flush(): Promise<void> {
-    if (this.#flushing) return
-    this.#flushing = true
-    try {
-      for (let told = 0; told !== this.#commits; ) {
-        told = this.#commits
-        const position = this.#committed
-        await this.#parts.store.flushed()
-        this.#parts.reader.committed(position)
-      }
-    } catch (error) {
-      this.#fail(error as Error)
-    }
-    this.#flushing = false
-    this.#tell()
-  }
-
-  /** These waited for the commit that was called last. */
-  async #release(waiters: readonly Waiter[]): Promise<void> {
-    try {
-      await this.#parts.store.flushed()
-    } catch {
-      return // whoever waits is told of the failure
-    }
-    for (const waiter of waiters) {
-      this.#waiters.delete(waiter)
-      waiter.resolve()
-    }
-  }
-
-  /**
-   * Has the ledger forget idle producers. Returns the writers that it may forget too. `partly`: the batch that is committed in
-   * parts; its segments are counted with the first part, and its writers are brought forward with the last.
-   */
-  #forget(partly: Batch | undefined): string[] {
-    const now = Date.now()
-    if (now - this.#forgotAt < FORGET_INTERVAL_MS && !this.#ledger.overfull) return []
-    this.#forgotAt = now
-    const { config, reader } = this.#parts
-    this.#ledger.forgetProducers(now - config.ledger.producerIdle)
-    if (!endless.has(reader.kind)) return []
-    // By the time of what was read, not by the clock: a backlog may be as old as it likes.
-    const newest = Math.min(this.#counters.lastReceivedAt, now) // a listener's clock may have been wrong
-    const horizon = horizonOf(newest, writerAgeMax(config), reader.readUpTo?.() ?? newest)
-    const old = [...this.#writers].filter(
-      ([writer, { receivedAt }]) => receivedAt < horizon && partly?.writers.has(writer) !== true,
-    )
-    if (old.length > 0) this.#ledger.raiseHorizon(horizon)
-    for (const [writer] of old) this.#ledger.forgetWriter(writer)
-    // How far it came stays for longer: its listener may be idle and alive.
-    return old.filter(([, { receivedAt }]) => receivedAt < newest - PROGRESS_MS_MAX).map(([writer]) => writer)
-  }
-
-  /** Once for each run of commits that met some: what was received so long ago should have been read long ago. */
-  #tellOldCopies(): void {
-    const { behindHorizon } = this.#ledger
-    if (behindHorizon === 0) return
-    this.#ledger.behindHorizon = 0
-    this.#parts.logger.error(
-      { segments: behindHorizon },
-      'segments from before all that the ledger remembers were taken for old copies: check the clocks of the listeners',
-    )
-  }
-
-  /** How many there are since the last line, and the newest of them; why is told by the letter, which may quote its event. */
-  #tellLetters(): void {
-    const { newest } = this.#letters
-    if (newest === undefined || this.#dying.next(Date.now()) === undefined) return
-    const { deadLetters } = this.#counters
-    const events = deadLetters - this.#lettersTold
-    this.#lettersTold = deadLetters
-    this.#letters.newest = undefined
-    const { id, handler, correlationId } = newest
-    this.#parts.logger.warn(
-      { partition: this.#parts.partition, events, id, handler, correlationId },
-      'events became dead letters: millrace dlq show says why',
-    )
-  }
-
-  #tellLeft(): void {
-    const { left } = this.#letters
-    if (left === 0 || this.#leaving.next(Date.now()) === undefined) return
-    this.#letters.left = 0
-    this.#parts.logger.error(
-      { partition: this.#parts.partition, left, kept: this.#letters.size },
-      'there are more dead letters than are kept: the oldest have left for good',
-    )
-  }
-
-  /** Waits while the disk is too full to write the store. */
-  async #space(): Promise<void> {
-    const { config, logger } = this.#parts
-    if (performance.now() - this.#spaceSeenAt < SPACE_INTERVAL_MS) return
-    for (let told = false; ; told = true) {
-      const { bavail, bsize } = await statfs(config.dataDir)
-      this.#spaceSeenAt = performance.now()
-      if (bavail * bsize >= STORE_FREE_BYTES_MIN) return
-      if (!told) logger.error({ free: bavail * bsize }, 'the disk is full: commits wait until there is room')
-      await new Promise((resolve) => setTimeout(resolve, SPACE_INTERVAL_MS))
-    }
+  /** There is room where something waited for a commit. */
+  #moved(): void {
+    if (this.#folding.length > 0) this.#merge()
+    else this.#goOn()
   }
 
   #fail(error: Error): void {
     this.#failure ??= error
     this.#stop.abort()
     this.#replays.fail()
-    for (const { reject } of this.#waiters) reject(error)
-    this.#waiters.clear()
+    this.#commits.fail(error)
     this.#tell()
   }
 

@@ -10,8 +10,9 @@
 import type { ProblemCode } from '../errors.ts'
 import { DEAD_LETTER_REASON_BYTES_MAX, DEAD_LETTERS_BYTES_MAX, DEAD_LETTERS_MAX } from '../limits.ts'
 import { decodeEvent } from './decode-event.ts'
+import type { Kept } from './environment.ts'
 import type { Counters } from './progress.ts'
-import type { Kept, Snapshot } from './store.ts'
+import type { Snapshot } from './store.ts'
 
 const TIME_DIGITS = 12
 const PARTITION_DIGITS = 2

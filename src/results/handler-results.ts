@@ -8,8 +8,9 @@
 // partition has a value of its own, and what was received last is what is read.
 
 import { RESULT_BYTES_MAX, RESULT_KEY_BYTES_MAX, RESULTS_ANSWER_BYTES_MAX } from '../limits.ts'
+import type { Kept } from './environment.ts'
 import { after } from './keys.ts'
-import type { Kept, Snapshot } from './store.ts'
+import type { Snapshot } from './store.ts'
 
 const HEADER_BYTES = 8
 

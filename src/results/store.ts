@@ -16,35 +16,34 @@
 //
 // The map grows by itself, in readers too, so no size has to be foreseen.
 
-import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { type Database, open, type RootDatabase } from 'lmdb'
+import { join } from 'node:path'
+import type { Database } from 'lmdb'
 import type { Measure } from '../config/config.ts'
+import { assign, type Entry, readCatalogue } from './catalogue.ts'
 import {
-  PLACED_BYTES_PER_COMMIT,
-  PLACED_ROWS_PER_COMMIT,
-  REMOVED_ROWS_PER_COMMIT,
-  STORE_READERS_MAX,
-} from '../limits.ts'
-import { assign, type Entry, readCatalogue, removedKey } from './catalogue.ts'
+  type Databases,
+  type EnvironmentOptions,
+  FORMAT,
+  fileBytes,
+  isThere,
+  type Kept,
+  makeEnvironment,
+  openDatabases,
+  openEnvironment,
+  openKept,
+  type Root,
+  StoreError,
+} from './environment.ts'
 import { after, measureKey } from './keys.ts'
 import { type Item, merged } from './merge.ts'
-import { decodeRuns, newestOf, newestWindowKey, RUNS_PREFIX, runRanges, runsKey } from './runs.ts'
+import { placeRuns, removeRows } from './owning.ts'
+import { decodeRuns, newestOf, newestWindowKey, runRanges, runsKey } from './runs.ts'
+import { type StoreBatch, Writes } from './writes.ts'
 
-const FORMAT = 'millrace results 3'
-/** Of stores without runs: their owner makes them this one. */
-const FORMER_FORMAT = 'millrace results 2'
 /** In the data directory; below it is a folder for each partition. */
 export const FOLDER = 'results'
-const STRING_KEY_BYTES_MAX = 1024
-/** At the head of the file, behind the header of its first page (MDB_MAGIC in LMDB's mdb.c). */
-const LMDB_MAGIC = 0xbeefc0de
-const LMDB_MAGIC_AT = 24
 
-export interface StoreOptions {
-  readOnly?: boolean
-  /** Trust only what was flushed, as after a power cut: for data directories copied from a running system. */
-  safeRestore?: boolean
+export interface StoreOptions extends EnvironmentOptions {
   /** What is to be counted; for owners. */
   measures?: readonly Measure[]
   /** Told in a sentence what happens to rows of measures that are no longer configured. */
@@ -54,29 +53,6 @@ export interface StoreOptions {
 /** Another process has taken the store over: this one must stop. */
 export class Fenced extends Error {
   override name = 'Fenced'
-}
-
-/** The store cannot be used: damaged, or of another version. */
-export class StoreError extends Error {
-  override name = 'StoreError'
-}
-
-/** Databases with keys and values of their own kind: see handler-results.ts, dead-letters.ts and runs.ts. */
-export type Kept = 'results' | 'letters' | 'letterEvents' | 'runs'
-const kept: readonly Kept[] = ['results', 'letters', 'letterEvents', 'runs']
-
-/** What a commit can do. Buffers are copied at once. */
-export interface StoreBatch {
-  putMeta(key: string, value: Buffer): void
-  removeMeta(key: string): void
-  putLedger(key: string, value: Buffer): void
-  removeLedger(key: string): void
-  putRow(key: Buffer, value: Buffer): void
-  removeRow(key: Buffer): void
-  put(to: Kept, key: Buffer, value: Buffer): void
-  remove(from: Kept, key: Buffer): void
-  /** All with start <= key < end. */
-  removeRange(from: Kept, start: Buffer, end: Buffer): void
 }
 
 /** The store as of one moment; reading it without one may show what was committed a moment ago. To be ended with `done`, soon: the store cannot reuse space while it is held. */
@@ -93,55 +69,24 @@ export interface StoreSnapshot extends Snapshot {
   getMeta(key: string): Buffer | undefined
 }
 
-interface Opened {
-  root: RootDatabase<Buffer, string>
-  owner: Database<Buffer, string>
-  meta: Database<Buffer, string>
-  ledger: Database<Buffer, string>
-  rows: Database<Buffer, Buffer>
-  /** Of a store opened for reading some may be missing until its owner has made them. */
-  kept: Partial<Record<Kept, Database<Buffer, Buffer>>>
-}
-
 /**
  * Opens the store of a partition below `dir`. With `readOnly` it may not exist yet: it then reads as empty until an owner has made
  * it (`present` tells). Throws StoreError where it is damaged or of another version.
  */
 export async function openStore(dir: string, partition: number, options: StoreOptions = {}): Promise<Store> {
-  if (existsSync(join(dir, FOLDER, 'data.mdb'))) {
+  if (isThere(join(dir, FOLDER))) {
     throw new StoreError(`${join(dir, FOLDER)} was made by an earlier version: start with another dataDir`)
   }
   const path = join(dir, FOLDER, String(partition))
-  if (!options.readOnly && !existsSync(join(path, 'data.mdb'))) await make(path)
+  if (!options.readOnly && !isThere(path)) await makeEnvironment(path)
   return new Store(path, options)
-}
-
-/** Aside, and moved into place when it is whole: LMDB cannot bear a reader that opens what is just being made. */
-async function make(path: string): Promise<void> {
-  const aside = join(dirname(path), `new-${basename(path)}`)
-  rmSync(aside, { recursive: true, force: true }) // of an owner that died meanwhile
-  await new Store(aside, {}).close()
-  sync(join(aside, 'data.mdb'))
-  sync(aside)
-  rmSync(join(path, 'lock.mdb'), { force: true }) // of a store whose data somebody has removed
-  renameSync(aside, path)
-  sync(dirname(path))
-}
-
-function sync(path: string): void {
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
 }
 
 export class Store {
   readonly #path: string
   readonly #options: StoreOptions
-  #root: RootDatabase<Buffer, string> | undefined
-  #opened: Opened | undefined
+  #root: Root | undefined
+  #databases: Databases | undefined
   #closed = false
   #flushed: Promise<unknown> = Promise.resolve()
   #removing: Promise<void> = Promise.resolve()
@@ -160,7 +105,7 @@ export class Store {
 
   /** Bytes of its file; 0 while there is none. */
   get fileBytes(): number {
-    return statSync(join(this.#path, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
+    return fileBytes(this.#path)
   }
 
   // --- Reading ------------------------------------------------------------------------------------------
@@ -198,23 +143,31 @@ export class Store {
   }
 
   get(from: Kept, key: Buffer): Buffer | undefined {
-    return this.#kept(this.#open(), from)?.get(key)
+    const databases = this.#open()
+    if (databases === undefined) return undefined
+    openKept(this.#root!, databases, this.#readOnly, [from])
+    return databases.kept[from]?.get(key)
+  }
+
+  /** The first keys of rows with start <= key < end, `limit` at most. */
+  rowKeys(start: Buffer, end: Buffer, limit: number): Buffer[] {
+    return [...(this.#open()?.rows.getKeys({ start, end, limit }) ?? [])]
   }
 
   snapshot(): StoreSnapshot {
-    const opened = this.#open()
-    if (opened === undefined)
+    const databases = this.#open()
+    if (databases === undefined)
       return { range: () => [], kept: () => [], getMeta: () => undefined, done: () => {} }
-    const { rows, meta } = opened
-    for (const name of kept) this.#kept(opened, name) // before the transaction: those opened later are not in it
+    const { rows, meta, kept } = databases
+    openKept(this.#root!, databases, this.#readOnly) // before the transaction: those opened later are not in it
     rows.resetReadTxn()
     const transaction = rows.useReadTransaction()
-    if (opened.kept.runs === undefined && meta.get('format', { transaction })?.toString() === FORMAT) {
+    if (kept.runs === undefined && meta.get('format', { transaction })?.toString() === FORMAT) {
       transaction.done() // a store of the former format, whose owner has just made them
       return this.snapshot()
     }
     const keptRange = (from: Kept, start: Buffer, end: Buffer): Iterable<Item> =>
-      opened.kept[from]?.getRange({ start, end, transaction }) ?? []
+      kept[from]?.getRange({ start, end, transaction }) ?? []
     return {
       range: (start, end) => {
         const inPlace = rows.getRange({ start, end, transaction })
@@ -242,7 +195,8 @@ export class Store {
    * configured measures their ids, and starts removing the rows of others. Resolves to the epoch to commit under.
    */
   async takeOwnership(): Promise<number> {
-    const { root, owner, meta } = this.#writable()
+    const { owner, meta } = this.#writable()
+    const root = this.#root!
     // Not synchronously: a former owner that was stopped in the middle of a commit may keep us waiting.
     const { measures = [], onNote } = this.#options
     const taken = await root.transaction(() => {
@@ -254,13 +208,13 @@ export class Store {
       return { epoch, gone, returning }
     })
     await root.flushed
-    await this.#placeRuns(taken.epoch)
+    await placeRuns(this, taken.epoch)
     for (const { measure } of taken.gone) {
       onNote?.(
         `measure ${measure.name} was changed or is no longer configured: its old rows are being removed`,
       )
     }
-    for (const entry of taken.returning) await this.#removeRows(taken.epoch, entry)
+    for (const entry of taken.returning) await this.#remove(taken.epoch, entry)
     this.#removing = this.#removeOldRows(taken.epoch)
     return taken.epoch
   }
@@ -278,10 +232,11 @@ export class Store {
   }
 
   async #commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
-    const { root, owner, ...databases } = this.#writable()
+    const databases = this.#writable()
+    const root = this.#root!
     // A child transaction can be undone when `write` throws. lmdb-js calls us in this thread, and ends it in another.
     const committed = root.childTransaction(() => {
-      if (owner.getEntry('epoch')?.version !== epoch) return false
+      if (databases.owner.getEntry('epoch')?.version !== epoch) return false
       write(new Writes(databases))
       return true
     })
@@ -314,6 +269,10 @@ export class Store {
     await this.#removing
   }
 
+  get closed(): boolean {
+    return this.#closed
+  }
+
   /** Resolves when all is flushed. Snapshots must be done. */
   async close(): Promise<void> {
     if (this.#closed) return
@@ -322,37 +281,13 @@ export class Store {
     await this.#flushed.catch(() => {})
     await this.#root?.close()
     this.#root = undefined
-    this.#opened = undefined
-  }
-
-  /** Puts rows that a former owner left in runs into their places. */
-  async #placeRuns(epoch: number): Promise<void> {
-    for (const [name, stored] of [...this.metaRange(RUNS_PREFIX)]) {
-      const measure = Number(name.slice(RUNS_PREFIX.length))
-      const start = measureKey(measure)
-      const snapshot = this.snapshot()
-      try {
-        const chunks = (from: Buffer, to: Buffer) => snapshot.kept('runs', from, to)
-        const ranges = runRanges(chunks, measure, decodeRuns(stored), start, after(start))
-        for (const rows of inParts(merged(ranges, newestOf))) {
-          await this.commit(epoch, (batch) => {
-            for (const { key, value } of rows) batch.putRow(key, value)
-          })
-        }
-      } finally {
-        snapshot.done()
-      }
-      await this.commit(epoch, (batch) => {
-        batch.removeRange('runs', start, after(start))
-        batch.removeMeta(name)
-      })
-    }
+    this.#databases = undefined
   }
 
   async #removeOldRows(epoch: number): Promise<void> {
     for (const entry of readCatalogue(this).removed) {
       try {
-        await this.#removeRows(epoch, entry)
+        await this.#remove(epoch, entry)
       } catch (error) {
         const why = (error as Error).message
         this.#options.onNote?.(`removing the old rows of ${entry.measure.name} stopped: ${why}`)
@@ -361,176 +296,37 @@ export class Store {
     }
   }
 
-  async #removeRows(epoch: number, { id, measure }: Entry): Promise<void> {
-    const { rows } = this.#writable()
-    const start = measureKey(id)
-    for (let removed = -1; removed !== 0; ) {
-      if (this.#closed) return
-      const keys = [...rows.getKeys({ start, end: after(start), limit: REMOVED_ROWS_PER_COMMIT })]
-      removed = keys.length
-      await this.commit(epoch, (batch) => {
-        for (const key of keys) batch.removeRow(key)
-        if (removed === 0) batch.removeMeta(removedKey(id))
-      })
-    }
-    this.#options.onNote?.(`the old rows of measure ${measure.name} are removed`)
+  async #remove(epoch: number, entry: Entry): Promise<void> {
+    if (!(await removeRows(this, epoch, entry))) return
+    this.#options.onNote?.(`the old rows of measure ${entry.measure.name} are removed`)
   }
 
   // --- Opening ------------------------------------------------------------------------------------------
 
-  #writable(): Opened {
-    const opened = this.#open()
-    if (opened === undefined || this.#options.readOnly)
-      throw new Error('the store was opened for reading only')
-    return opened
+  get #readOnly(): boolean {
+    return this.#options.readOnly === true
+  }
+
+  #writable(): Databases {
+    const databases = this.#open()
+    if (databases === undefined || this.#readOnly) throw new Error('the store was opened for reading only')
+    return databases
   }
 
   /** Undefined where there is nothing to read yet. */
-  #open(): Opened | undefined {
-    if (this.#opened !== undefined) return this.#opened
+  #open(): Databases | undefined {
+    if (this.#databases !== undefined) return this.#databases
     if (this.#closed) throw new Error('the store is closed')
-    const { readOnly = false, safeRestore } = this.#options
-    if (readOnly && !existsSync(join(this.#path, 'data.mdb'))) return undefined
-    this.#root ??= this.#environment(readOnly, safeRestore)
-    const root = this.#root
-    if (root === undefined) return undefined
-    const strings = { encoding: 'binary', create: !readOnly } as const
-    const meta = root.openDB<Buffer, string>('meta', strings)
-    const format = meta?.get('format')?.toString()
-    if (meta === undefined || (readOnly && format === undefined)) return undefined // its owner is still making it
-    if (format !== undefined && format !== FORMAT && format !== FORMER_FORMAT) {
-      this.#root = undefined
-      void root.close()
-      throw new StoreError(
-        `the results store ${this.#path} is of another version (${format}; this is ${FORMAT}): use the version ` +
-          'that made it, or start with another dataDir',
-      )
-    }
-    this.#opened = {
-      root,
-      meta,
-      owner: root.openDB<Buffer, string>('owner', { ...strings, useVersions: true }),
-      ledger: root.openDB<Buffer, string>('ledger', strings),
-      rows: root.openDB<Buffer, Buffer>('rows', { ...strings, keyEncoding: 'binary' }),
-      kept: {},
-    }
-    for (const name of kept) this.#kept(this.#opened, name)
-    // Last: it says that all is there.
-    if (format !== FORMAT && !readOnly) meta.putSync('format', Buffer.from(FORMAT))
-    return this.#opened
-  }
-
-  #kept(opened: Opened | undefined, name: Kept): Database<Buffer, Buffer> | undefined {
-    if (opened === undefined) return undefined
-    const options = { encoding: 'binary', keyEncoding: 'binary', create: !this.#options.readOnly } as const
-    opened.kept[name] ??= opened.root.openDB<Buffer, Buffer>(name, options)
-    return opened.kept[name]
-  }
-
-  /** Undefined where the file is there and nothing in it yet. */
-  #environment(readOnly: boolean, safeRestore = false): RootDatabase<Buffer, string> | undefined {
-    const file = join(this.#path, 'data.mdb')
-    const bytes = existsSync(file) ? statSync(file).size : 0
-    if (readOnly && bytes === 0) return undefined
-    const damaged = (what: string, cause?: unknown) =>
-      new StoreError(
-        `the results store ${this.#path} is damaged (${what}): restore a copy of it, or start with another dataDir`,
-        { cause },
-      )
-    if (bytes > 0 && !isLmdb(file)) throw damaged('it is not an LMDB file')
-    let root: RootDatabase<Buffer, string>
+    this.#root ??= openEnvironment(this.#path, this.#options)
+    if (this.#root === undefined) return undefined
     try {
-      root = open<Buffer, string>({
-        path: this.#path,
-        readOnly,
-        encoding: 'binary',
-        maxDbs: 8,
-        maxReaders: STORE_READERS_MAX,
-        separateFlushed: true,
-        ...(safeRestore ? { safeRestore } : {}),
-      } as Parameters<typeof open>[0]) as RootDatabase<Buffer, string>
+      this.#databases = openDatabases(this.#root, this.#path, this.#readOnly)
     } catch (error) {
-      throw damaged((error as Error).message, error)
+      if (error instanceof StoreError) this.#root = undefined // it is closed
+      throw error
     }
-    // A file shorter than its own account of itself would end the process when the missing part is read.
-    const { pageSize, lastPageNumber } = root.getStats() as { pageSize: number; lastPageNumber: number }
-    const size = statSync(file).size
-    if ((lastPageNumber + 1) * pageSize > size) {
-      void root.close()
-      throw damaged(`${size} bytes, where ${(lastPageNumber + 1) * pageSize} are expected`)
-    }
-    return root
+    return this.#databases
   }
-}
-
-/** Rows in parts that a commit can take without holding up everything else. */
-function* inParts(rows: Iterable<Item>): Iterable<Item[]> {
-  let part: Item[] = []
-  let bytes = 0
-  for (const row of rows) {
-    part.push(row)
-    bytes += row.key.length + row.value.length
-    if (part.length < PLACED_ROWS_PER_COMMIT && bytes < PLACED_BYTES_PER_COMMIT) continue
-    yield part
-    part = []
-    bytes = 0
-  }
-  if (part.length > 0) yield part
-}
-
-/** lmdb-js ends the process when it is given anything else, so it is looked at before. */
-function isLmdb(file: string): boolean {
-  const head = Buffer.alloc(LMDB_MAGIC_AT + 4)
-  const fd = openSync(file, 'r')
-  try {
-    return readSync(fd, head) === head.length && head.readUInt32LE(LMDB_MAGIC_AT) === LMDB_MAGIC
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** What a commit does, done at once in its transaction. */
-class Writes implements StoreBatch {
-  readonly #to: Omit<Opened, 'root' | 'owner'>
-
-  constructor(to: Omit<Opened, 'root' | 'owner'>) {
-    this.#to = to
-  }
-
-  putMeta(key: string, value: Buffer): void {
-    void this.#to.meta.put(checked(key), value)
-  }
-  removeMeta(key: string): void {
-    void this.#to.meta.remove(checked(key))
-  }
-  putLedger(key: string, value: Buffer): void {
-    void this.#to.ledger.put(checked(key), value)
-  }
-  removeLedger(key: string): void {
-    void this.#to.ledger.remove(checked(key))
-  }
-  putRow(key: Buffer, value: Buffer): void {
-    void this.#to.rows.put(key, value)
-  }
-  removeRow(key: Buffer): void {
-    void this.#to.rows.remove(key)
-  }
-  put(to: Kept, key: Buffer, value: Buffer): void {
-    void this.#to.kept[to]!.put(key, value)
-  }
-  remove(from: Kept, key: Buffer): void {
-    void this.#to.kept[from]!.remove(key)
-  }
-  removeRange(from: Kept, start: Buffer, end: Buffer): void {
-    for (const key of [...this.#to.kept[from]!.getKeys({ start, end })]) this.remove(from, key)
-  }
-}
-
-function checked(key: string): string {
-  if (key === '' || key.includes('\0') || Buffer.byteLength(key) > STRING_KEY_BYTES_MAX) {
-    throw new RangeError(`not a key for the store: ${JSON.stringify(key)}`)
-  }
-  return key
 }
 
 function* entries(

@@ -4,6 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Entry } from './catalogue.ts'
+import { type Kept, StoreError } from './environment.ts'
 import { addHandlerCounts, allHandlerCounts, type HandlerCounts } from './handler-counts.ts'
 import { newest } from './handler-results.ts'
 import { merged } from './merge.ts'
@@ -16,7 +17,7 @@ import {
   type WriterProgress,
 } from './progress.ts'
 import { foldRows } from './row.ts'
-import { FOLDER, type Kept, openStore, type Snapshot, type Store, StoreError } from './store.ts'
+import { FOLDER, openStore, type Snapshot, type Store } from './store.ts'
 
 /**
  * Opens the stores of so many partitions for reading; they may not exist yet. `opened`: stores of this process, which

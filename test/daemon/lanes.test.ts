@@ -52,6 +52,40 @@ test('a lane that was never begun waits, however long', () => {
   assert.equal(lagOf(lanes, { w1: 10 }).events, 0)
 })
 
+test('what the log has of a writer that is gone takes the place of what it said last', () => {
+  const lanes = new Lanes()
+  lanes.left(0, 'former', { segments: 4, events: 40, bodies: 4, backlogBytes: 4000 })
+  assert.deepEqual(lagOf(lanes), { events: 40, bytes: 4000 })
+  assert.deepEqual(lagOf(lanes, { former: 10 }), { events: 30, bytes: 3000 }, 'bytes in proportion')
+  lanes.told(a, report('w1', 10))
+  lanes.gone(a, true)
+  lanes.left(0, 'w1', { segments: 2, events: 12, bodies: 2, backlogBytes: 1200 })
+  assert.deepEqual(lagOf(lanes, { former: 40 }), { events: 12, bytes: 1200 })
+  lanes.told(b, report('w2', 3))
+  lanes.left(0, 'w2', { segments: 1, events: 1, bodies: 1, backlogBytes: 1 })
+  assert.equal(lagOf(lanes, { w1: 12 }).events, 3, 'one that lives knows better')
+})
+
+test('a lane that was begun, processed and forgotten between two looks does not wait for ever', () => {
+  const files = new Set(['w1', 'w2'])
+  const lanes = new Lanes(() => files)
+  for (const writer of files) lanes.left(0, writer, { segments: 1, events: 10, bodies: 1, backlogBytes: 100 })
+  assert.equal(lagOf(lanes).events, 20)
+  files.delete('w1')
+  assert.deepEqual(
+    lanes.all().map(({ writer, begun }) => [writer, begun]),
+    [
+      ['w1', true],
+      ['w2', false],
+    ],
+  )
+  assert.equal(lagOf(lanes).events, 10)
+  assert.deepEqual(
+    lanes.all().map(({ writer }) => writer),
+    ['w2'],
+  )
+})
+
 test('what was in the memory of a listener goes with it', () => {
   const lanes = new Lanes()
   lanes.told(a, report('w1', 10))

@@ -11,6 +11,9 @@ import { millrace } from '#proto'
 export const root = resolve(import.meta.dirname, '../../..')
 export const entry = join(root, 'dist', 'index.js')
 
+/** For a line of the log, beside other tests. */
+const LINE_MS_MAX = 120_000
+
 export interface Status {
   accepted: { events: number; frames: number }
   processed: {
@@ -161,13 +164,23 @@ export class Daemon {
     })
   }
 
-  /** Waits for a line of the log. Rejects when the daemon ends without it. */
+  /** Waits for a line of the log. Rejects when the daemon ends without it, or goes on for too long. */
   async line(matches: (line: Line) => boolean, from = 0): Promise<Line> {
-    for (;;) {
-      const found = this.lines.slice(from).find(matches)
-      if (found !== undefined) return found
-      if (this.#child === undefined) throw new Error(`the daemon ended:\n${this.tail()}`)
-      await new Promise<void>((resolve) => this.#watchers.push(resolve))
+    let late = false
+    const deadline = setTimeout(() => {
+      late = true
+      this.#tell()
+    }, LINE_MS_MAX)
+    try {
+      for (;;) {
+        const found = this.lines.slice(from).find(matches)
+        if (found !== undefined) return found
+        if (late) throw new Error(`waited ${LINE_MS_MAX} ms in vain for a line; the last:\n${this.tail()}`)
+        if (this.#child === undefined) throw new Error(`the daemon ended:\n${this.tail()}`)
+        await new Promise<void>((resolve) => this.#watchers.push(resolve))
+      }
+    } finally {
+      clearTimeout(deadline)
     }
   }
 

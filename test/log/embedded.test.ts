@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { leastBytes, segmentBytesMax } from '../../src/config/log-size.ts'
 import { sizeOf } from '../../src/log/embedded/files.ts'
+import { leftBy, writersIn } from '../../src/log/embedded/left.ts'
 import { EmbeddedReader } from '../../src/log/embedded/reader.ts'
 import { EmbeddedWriter } from '../../src/log/embedded/writer.ts'
 import { realFileSystem } from '../../src/log/filesystem.ts'
@@ -79,6 +80,29 @@ for (const inFlight of [1, 50]) {
     await again.stop()
   })
 }
+
+test('what a killed listener has left is told by its newest record, before and after it is read', async (t) => {
+  const log = await folder('embedded')
+  t.after(() => log.destroy())
+  const path = await logFolder(log.config, 0)
+  assert.deepEqual([...writersIn(path)], [])
+  assert.deepEqual([...writersIn(join(path, 'nowhere'))], [])
+  const child = await startChild(t, log, 50)
+  await until(() => child.acked.length >= 700)
+  await kill(child)
+  assert.deepEqual([...writersIn(path)], [child.writer])
+  const left = (await leftBy(realFileSystem, path, child.writer))!
+  assert.ok(left.events >= child.acked.length)
+  const reader = await log.openReader()
+  const reading = new Reading(reader)
+  await reading.until(() => reading.entries.length >= left.events)
+  assert.equal(reading.entries.at(-1)!.next, left.segments, 'and there is no more')
+  assert.deepEqual([left.bodies, left.events], [left.segments, left.segments], 'each has one event')
+  assert.ok(left.backlogBytes > left.segments * 300)
+  assert.deepEqual(await leftBy(realFileSystem, path, child.writer), left)
+  await reading.stop()
+  assert.equal(await leftBy(realFileSystem, path, '0123456789abcdef'), undefined)
+})
 
 test('a listener that is stopped is alive, and not in the way of others', { timeout: 60_000 }, async (t) => {
   const log = await folder('embedded')

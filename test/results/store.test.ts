@@ -8,9 +8,10 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { open } from 'lmdb'
 import type { Measure } from '../../src/config/config.ts'
 import { PLACED_ROWS_PER_COMMIT } from '../../src/limits.ts'
+import { StoreError } from '../../src/results/environment.ts'
 import { after, encodeParts, measureKey, rowKey } from '../../src/results/keys.ts'
 import { runsKey } from '../../src/results/runs.ts'
-import { Fenced, openStore, type Store, StoreError, type StoreOptions } from '../../src/results/store.ts'
+import { Fenced, openStore, type Store, type StoreOptions } from '../../src/results/store.ts'
 import { atEnd, folder } from './folder.ts'
 
 const measure: Measure = {

@@ -14,14 +14,15 @@ export interface Lacking {
   segments: number
   events: number
 }
-/** Of one writer. */
+type ByBroker<T> = Partial<Record<'jetstream' | 'kafka', T>>
+
+/** Of one writer: see LaneReport in daemon/link.ts. */
 export interface LaneStatus {
   writer: string
   written: Written
   begun?: boolean
-  left?: boolean
+  left?: { events: number; bodies: number } | undefined
 }
-type ByBroker<T> = Partial<Record<'jetstream' | 'kafka', T>>
 
 export interface StatusParts {
   roles: { role: string; pid: number; ready: boolean; restarts: number }[]
@@ -36,7 +37,8 @@ export interface StatusParts {
 /**
  * `accepted` and `processed` count since the data directory was made. A body that came twice is accepted twice and
  * processed once, and then also counted in `processed.duplicates`; so accepted = processed + duplicates + lag. The
- * lag is of this daemon's listeners, and of what the embedded log held before it. `processed.redelivered` counts what a broker handed over more than once.
+ * lag is of this daemon's listeners, and of what the embedded log held before it. `processed.redelivered` counts what a
+ * broker handed over more than once.
  */
 export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
   const counters = stores.counters()
@@ -76,10 +78,11 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
 /** What of a lane is written and not processed. `read`: of its writer, as far as the results know it. */
 export function waitingIn({ written, begun, left }: Omit<LaneStatus, 'writer'>, read?: WriterProgress) {
   const over = read === undefined && begun === true // read to its end, and forgotten
-  const events = over ? 0 : Math.max(0, written.events - (read?.events ?? 0))
+  const done = read ?? left ?? { events: 0, bodies: 0 }
+  const events = over ? 0 : Math.max(0, written.events - done.events)
   if (events === 0) return { events, bodies: 0, bytes: 0 }
-  const bodies = Math.max(0, written.bodies - (read?.bodies ?? 0))
-  const share = left === true ? events / written.events : 1
+  const bodies = Math.max(0, written.bodies - done.bodies)
+  const share = left === undefined ? 1 : Math.min(1, events / (written.events - left.events))
   return { events, bodies, bytes: Math.round(written.backlogBytes * share) }
 }
 

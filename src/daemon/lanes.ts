@@ -3,6 +3,7 @@
 
 import { waitingIn } from '../api/status.ts'
 import { LANES_GONE_MAX } from '../limits.ts'
+import type { Left } from '../log/embedded/left.ts'
 import type { Written } from '../log/log.ts'
 import type { WriterProgress } from '../results/progress.ts'
 import type { LaneReport, ListenerReport } from './link.ts'
@@ -14,8 +15,8 @@ interface Lane {
   begun: boolean
   /** Its process is. */
   gone: boolean
-  /** The log has told of it, since. */
-  left: boolean
+  /** Where the log has told of it since: what of it is not there any more. */
+  left?: Left['trimmed'] | undefined
   /** Events that waited when it was last looked. */
   waiting: number
 }
@@ -43,14 +44,21 @@ export class Lanes {
     this.#last.set(process, report)
     report.lanes.forEach(({ writer, written }, partition) => {
       const { begun = false, waiting = 0 } = this.#lanes.get(writer) ?? {}
-      this.#lanes.set(writer, { partition, written, begun, gone: false, left: false, waiting })
+      this.#lanes.set(writer, { partition, written, begun, gone: false, waiting })
     })
   }
 
+  /** True of a writer whose process has told of it, and is not gone. */
+  lives(writer: string): boolean {
+    return this.#lanes.get(writer)?.gone === false
+  }
+
   /** What the log has of a writer that is gone. */
-  left(partition: number, writer: string, written: Written): void {
-    const { begun = false, gone = true, waiting = 0 } = this.#lanes.get(writer) ?? {}
-    if (gone) this.#lanes.set(writer, { partition, written, begun, gone, left: true, waiting })
+  left(partition: number, writer: string, left: Left): void {
+    const { begun = false, waiting = 0 } = this.#lanes.get(writer) ?? {}
+    if (this.lives(writer)) return
+    this.#lanes.set(writer, { partition, written: left, begun, gone: true, left: left.trimmed, waiting })
+    this.#bound()
   }
 
   /** The last that a process said. */
@@ -72,23 +80,33 @@ export class Lanes {
       else lost += lane.waiting
     }
     this.#last.delete(process)
-    const gone = [...this.#lanes].filter(([, lane]) => lane.gone)
-    for (const [writer] of gone.slice(0, -LANES_GONE_MAX)) this.#lanes.delete(writer)
+    this.#bound()
     return lost
   }
 
+  #bound(): void {
+    const gone = [...this.#lanes].filter(([, lane]) => lane.gone)
+    for (const [writer] of gone.slice(0, -LANES_GONE_MAX)) this.#lanes.delete(writer)
+  }
+
   all(): LaneReport[] {
+    const isBegun = this.#beginnings()
     return [...this.#lanes].map(([writer, lane]) => ({
       writer,
       written: lane.written,
-      begun: lane.gone && this.#isBegun(writer, lane),
+      begun: lane.gone && isBegun(writer, lane),
       left: lane.left,
     }))
   }
 
-  /** Also of one that was begun, processed to its end and forgotten since it was last looked at. */
-  #isBegun(writer: string, { partition, begun }: Lane): boolean {
-    return begun || this.#onDisk(partition)?.has(writer) === false
+  /** Tells of a lane whether it was begun, also where it was processed to its end and forgotten since it was last looked at. */
+  #beginnings(): (writer: string, lane: Lane) => boolean {
+    const listed = new Map<number, ReadonlySet<string> | undefined>()
+    return (writer, { partition, begun }) => {
+      if (begun) return true
+      if (!listed.has(partition)) listed.set(partition, this.#onDisk(partition))
+      return listed.get(partition)?.has(writer) === false
+    }
   }
 
   /**
@@ -96,11 +114,12 @@ export class Lanes {
    * their end, or so long ago that the store has forgotten them.
    */
   lag(progress: ReadonlyMap<string, WriterProgress>, partitions: number): Lag[] {
+    const isBegun = this.#beginnings()
     const lags = Array.from({ length: partitions }, () => ({ events: 0, bytes: 0 }))
     for (const [writer, lane] of this.#lanes) {
       const read = progress.get(writer)
       const { partition, gone } = lane
-      const begun = gone && read === undefined && this.#isBegun(writer, lane)
+      const begun = gone && read === undefined && isBegun(writer, lane)
       const { events, bytes } = waitingIn({ ...lane, begun }, read)
       if (gone && events === 0) {
         this.#lanes.delete(writer)

@@ -21,8 +21,8 @@ export interface LaneReport {
   written: Written
   /** Some of it was processed, or none of it is in the log: where the results do not know the writer, all of it was. */
   begun?: boolean
-  /** Read from the log when its writer was gone: `backlogBytes` are those of all that it wrote. */
-  left?: boolean
+  /** Where the log told of it, its writer being gone: what of it is not there any more. `backlogBytes` are of all that is. */
+  left?: { events: number; bodies: number } | undefined
 }
 
 /** What a listener or a gateway says of itself. */

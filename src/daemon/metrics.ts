@@ -8,7 +8,7 @@
 import type { AdminRoute } from '../api/admin.ts'
 import type { Config } from '../config/config.ts'
 import { METRICS_ANSWER_MS_MAX } from '../limits.ts'
-import { declaredDurability, leftByWriter, tellsLeft, writersLeft } from '../log/open.ts'
+import { declaredDurability, writersOnDisk } from '../log/open.ts'
 import { catalogue, type Metric, type Role } from '../telemetry/catalogue.ts'
 import { Collected } from '../telemetry/collected.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -16,6 +16,7 @@ import { Metrics, type Snapshot } from '../telemetry/metrics.ts'
 import { Tally } from '../telemetry/tally.ts'
 import { version } from '../telemetry/version.ts'
 import { Lanes } from './lanes.ts'
+import { LeftInLog } from './left.ts'
 import type { Conversation, ListenerReport, WorkerMetrics } from './link.ts'
 import { StoreMetrics } from './store-metrics.ts'
 import type { Child, Slot } from './supervisor.ts'
@@ -53,6 +54,7 @@ export class Collector {
   readonly #workers = new Map<Child, Worker>()
   /** What is written, by whoever lives or is gone. */
   readonly lanes: Lanes
+  readonly left: LeftInLog
   readonly #stores: StoreMetrics
   #storesFailed = false
   #ofStores: Metrics | undefined
@@ -61,7 +63,8 @@ export class Collector {
   constructor(parts: CollectorParts) {
     this.#parts = parts
     const { config, profiled } = parts
-    this.lanes = new Lanes((partition) => (tellsLeft(config) ? writersLeft(config, partition) : undefined))
+    this.lanes = new Lanes((partition) => writersOnDisk(config, partition))
+    this.left = new LeftInLog(config, this.lanes, parts.logger)
     this.#process = measureProcess(this.#metrics).then((measured) => {
       this.#describe = (name) => (catalogue as Record<string, Metric>)[name] ?? measured.described[name]
       return measured
@@ -88,33 +91,20 @@ export class Collector {
       const { config, logger } = this.#parts
       const report = this.lanes.last(child)
       const lost = this.lanes.gone(child, config.log.kind !== 'memory')
-      if (tellsLeft(config))
-        report?.lanes.forEach(({ writer }, partition) => void this.#readLeft(partition, writer))
+      if (slot.role !== 'processor') this.left.ended(report?.lanes.map(({ writer }) => writer) ?? [])
       if (lost > 0)
         logger.warn({ role: slot.role, events: lost }, 'ended with events in its memory: they may be lost')
     }
     // What it says last may come behind its end, but not behind the end of its channel.
     child.link.onClose(over)
-    child.onExit(() => void setTimeout(over, CHANNEL_MS).unref())
-  }
-
-  /** Adds what the log has of writers before this daemon's. To be called while none of them lives. */
-  async readLeft(): Promise<void> {
-    const { config } = this.#parts
-    if (!tellsLeft(config)) return
-    const partitions = Array.from({ length: config.log.partitions }, (_, n) => [...writersLeft(config, n)])
-    for (const [partition, writers] of partitions.entries()) {
-      for (const writer of writers) await this.#readLeft(partition, writer)
-    }
-  }
-
-  async #readLeft(partition: number, writer: string): Promise<void> {
-    try {
-      const written = await leftByWriter(this.#parts.config, partition, writer)
-      if (written !== undefined) this.lanes.left(partition, writer, written)
-    } catch (error) {
-      this.#parts.logger.warn({ partition, writer, err: error }, 'what waits in the log cannot be told')
-    }
+    child.onExit(() => {
+      const heard = this.left.ending()
+      const wait = setTimeout(() => {
+        over()
+        heard()
+      }, CHANNEL_MS)
+      wait.unref()
+    })
   }
 
   /** What a process has said of its lanes when it was asked for that alone. */
@@ -122,7 +112,7 @@ export class Collector {
     if (report !== undefined && this.#workers.has(child)) this.lanes.told(child, report)
   }
 
-  /** Never rejects, and takes little longer than METRICS_ANSWER_MS_MAX. Those who ask meanwhile get the same. */
+  /** Never rejects, and takes little longer than METRICS_ANSWER_MS_MAX, or twice that when somebody has just ended. Those who ask meanwhile get the same. */
   collect(): Promise<Collected> {
     this.#collecting ??= this.#collect().finally(() => {
       this.#collecting = undefined
@@ -131,6 +121,7 @@ export class Collector {
   }
 
   async close(): Promise<void> {
+    this.left.close()
     await this.#collecting
     ;(await this.#process).process.close()
     await this.#stores.close()
@@ -145,6 +136,7 @@ export class Collector {
         if (await this.#ask(child, worker)) fresh.add(child)
       }),
     )
+    await this.left.settled(METRICS_ANSWER_MS_MAX) // who did not answer may have ended
     const own = await process.snapshot()
     const collected = new Collected()
     this.#addDaemon(collected, await this.#readStores())

@@ -2,7 +2,6 @@
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { type AdminRoute, healthRoutes, openAdmin } from '../api/admin.ts'
 import { consoleRoutes } from '../api/console.ts'
 import { forwardRoute } from '../api/forward.ts'
@@ -33,8 +32,6 @@ import { PrimaryTaps } from './taps.ts'
 /** How long the workers of a killed predecessor may take to let go of its ports and files. */
 const PATIENCE_MS = 4_000
 const REPORT_TIMEOUT_MS = 500
-/** How long a start waits until it knows what waits in the log, which is read on after that. */
-const LEFT_MS_MAX = 2_000
 
 /** What a daemon can be started for: by default to take events and to process them. */
 export type Roles = readonly ('ingest' | 'processor' | 'gateway')[]
@@ -159,10 +156,8 @@ class Primary {
       const listen = await freePort(this.#grpc.listen, PATIENCE_MS, 'grpc.listen')
       this.#config = { ...this.#config, grpc: { ...this.#grpc, listen } }
     }
-    // Before anyone writes; those who share the directory may write already.
-    const left = this.#shared ? undefined : this.#collector.readLeft()
-    const started = this.#startSlots().then(async () => {
-      await Promise.race([left, wait(LEFT_MS_MAX, undefined, { ref: false })])
+    if (!this.#shared) this.#collector.left.begin() // others who share the directory may write already
+    const started = this.#startSlots().then(() => {
       this.#announce(admin)
       if (this.#reloadWanted) void this.#reloads()
     })
@@ -274,7 +269,7 @@ class Primary {
     const roles: DaemonReport['roles'] = [
       { role: 'primary', pid: process.pid, ready: this.#notReady() === undefined, restarts: 0 },
     ]
-    const { lanes } = this.#collector
+    const { lanes, left } = this.#collector
     const answers: Promise<ListenerReport | undefined>[] = []
     for (const { role, child, children, ready, restarts } of this.#slots) {
       if (child !== undefined) roles.push({ role, pid: child.pid, ready, restarts })
@@ -285,10 +280,12 @@ class Primary {
           this.#collector.heard(one, answer)
           return answer
         })
-        answers.push(heard.catch(() => lanes.last(one))) // it is stalled, or has just ended
+        answers.push(heard.catch(() => silent(lanes.last(one)))) // it is stalled, or has just ended
       }
     }
-    const listeners = (await Promise.all(answers)).filter((report) => report !== undefined)
+    const answered = await Promise.all(answers)
+    await left.settled(REPORT_TIMEOUT_MS) // who did not answer may have ended
+    const listeners = answered.filter((report) => report !== undefined)
     const told = new Set(listeners.flatMap((report) => report.lanes.map(({ writer }) => writer)))
     const untold = lanes.all().filter(({ writer }) => !told.has(writer))
     if (untold.length > 0) listeners.push({ lanes: untold, away: {}, missing: undefined })
@@ -413,4 +410,9 @@ class Primary {
       if (message === 'shutdown') this.#end({ signal: 'shutdown' })
     })
   }
+}
+
+/** What is known of one that does not answer; its lanes are told with those of the others that are not here. */
+function silent(last: ListenerReport | undefined): ListenerReport | undefined {
+  return last && { ...last, lanes: [] }
 }

@@ -47,7 +47,7 @@ export class StoreMetrics {
     const counters = stores.counters()
     const lags = this.#lanes.lag(stores.writers(), this.#config.log.partitions)
     const lag = lags.reduce((sum, { events }) => sum + events, 0)
-    // What a listener that died wrote last is not known before it is processed: until then the count stands still.
+    // With a broker, what a listener that died wrote last is not known before it is processed: until then it stands still.
     this.#accepted = Math.max(this.#accepted, counters.events + counters.duplicateEvents + lag)
     metrics.counter('millrace_events_accepted_total', {}).add(this.#accepted)
     metrics.counter('millrace_events_processed_total', {}).add(counters.events)

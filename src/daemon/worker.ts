@@ -1,7 +1,7 @@
 // A worker process: runs the role that the primary names, until it is told to drain or the primary is gone.
 
 import type { Config } from '../config/config.ts'
-import { METRICS_INTERVAL_MS } from '../limits.ts'
+import { METRICS_INTERVAL_MS, ORPHAN_MS_MAX } from '../limits.ts'
 import { LogMisconfigured } from '../log/log.ts'
 import { access } from '../telemetry/access.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
@@ -12,9 +12,6 @@ import { WorkerProfiles } from './profiles.ts'
 import { FinalError, type Role, type RoleParts } from './role.ts'
 import { startRole } from './roles.ts'
 import { WorkerTaps } from './taps.ts'
-
-/** When the primary was killed, its successor waits for our ports and files: what is begun gets this long. */
-const ORPHAN_MS_MAX = 2_000
 
 /** A role that is still starting when it is told to drain, waiting for a broker, has nothing to finish. */
 const STARTING_MS_MAX = 1_000

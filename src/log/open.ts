@@ -12,12 +12,12 @@ import { DualPublisher, type Missing } from './dual/publisher.ts'
 import { DualReader } from './dual/reader.ts'
 import { sizeOf } from './embedded/files.ts'
 import type { Damage } from './embedded/lane.ts'
-import { leftBy, writersIn } from './embedded/left.ts'
+import { type Left, leftBy, writersIn } from './embedded/left.ts'
 import { EmbeddedReader } from './embedded/reader.ts'
 import { EmbeddedWriter, newWriter } from './embedded/writer.ts'
 import { realFileSystem } from './filesystem.ts'
 import { connectLink, SocketLinkServer } from './link.ts'
-import type { Durability, LogReader, LogWriter, Written } from './log.ts'
+import type { Durability, LogReader, LogWriter } from './log.ts'
 import { MemoryWriter } from './memory.ts'
 import { MemoryReader } from './memory-reader.ts'
 
@@ -255,22 +255,13 @@ export async function openLocalReader(
   })
 }
 
-/** Whether the log itself tells what writers that are gone have written. */
-export function tellsLeft({ log }: Config): boolean {
-  return log.kind === 'embedded'
+/** The writers of whom something is in a partition of the log; undefined where the log does not tell. */
+export function writersOnDisk(config: Config, partition: number): ReadonlySet<string> | undefined {
+  return config.log.kind === 'embedded' ? writersIn(folderOf(config, partition)) : undefined
 }
 
-/** Writers of whom something is in a partition of such a log. */
-export function writersLeft(config: Config, partition: number): Set<string> {
-  return writersIn(folderOf(config, partition))
-}
-
-/** What a writer that is gone has made durable in a partition of such a log; undefined where nothing of it is left. */
-export function leftByWriter(
-  config: Config,
-  partition: number,
-  writer: string,
-): Promise<Written | undefined> {
+/** What one of these who is gone has left. */
+export function leftByWriter(config: Config, partition: number, writer: string): Promise<Left | undefined> {
   return leftBy(realFileSystem, folderOf(config, partition), writer)
 }
 

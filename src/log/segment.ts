@@ -41,19 +41,20 @@ export interface Body {
   correlation: string
 }
 
-/** An encoded segment: views on one run of bytes, parsed when asked. */
-export class Segment {
+/** What an encoded segment says of itself in its first HEADER_BYTES. */
+export class SegmentHeader {
   readonly bytes: Buffer
 
-  /** Takes over the bytes of one encoded segment. Throws RangeError where they are not one. */
+  /** The bytes may end behind the header. Throws RangeError where they are not those of a segment. */
   constructor(bytes: Buffer) {
     if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) throw new RangeError('not a segment')
     this.bytes = bytes
-    if (HEADER_BYTES + this.frameBytes + this.tableBytes !== bytes.length) {
-      throw new RangeError('a segment of another length')
-    }
   }
 
+  /** Bytes of the whole segment. */
+  get length(): number {
+    return HEADER_BYTES + this.frameBytes + this.tableBytes
+  }
   get frameBytes(): number {
     return this.bytes.readUInt32LE(4)
   }
@@ -81,6 +82,16 @@ export class Segment {
   get priorBodies(): number {
     return readU64(this.bytes, 56)
   }
+}
+
+/** An encoded segment: views on one run of bytes, parsed when asked. */
+export class Segment extends SegmentHeader {
+  /** Takes over the bytes of one encoded segment. Throws RangeError where they are not one. */
+  constructor(bytes: Buffer) {
+    super(bytes)
+    if (this.length !== bytes.length) throw new RangeError('a segment of another length')
+  }
+
   get frames(): Buffer {
     return this.bytes.subarray(HEADER_BYTES, HEADER_BYTES + this.frameBytes)
   }

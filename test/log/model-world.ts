@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import type { LogSize } from '../../src/log/embedded/files.ts'
 import type { Damage } from '../../src/log/embedded/lane.ts'
+import { type Left, leftBy } from '../../src/log/embedded/left.ts'
 import { EmbeddedReader } from '../../src/log/embedded/reader.ts'
 import { EmbeddedWriter } from '../../src/log/embedded/writer.ts'
 import { LogFull, LogUnavailable } from '../../src/log/log.ts'
@@ -96,6 +97,9 @@ export class World {
       onDamage: (damage) => this.damage.push(damage),
       onError: (error) => assert.fail(error),
     })
+    const left = await this.#left()
+    const positionBefore = new Map(this.position)
+    const damageBefore = this.damage.length
     const stop = new AbortController()
     const countedBefore = new Set(this.counted)
     const read: { name: string; lane: string; next: number }[] = []
@@ -123,7 +127,18 @@ export class World {
     await reader.close()
     mount.kill()
     this.#check(read, promised, countedBefore)
+    if (this.damage.length === damageBefore) checkLeft(left, read, positionBefore)
     return read.map(({ name }) => name)
+  }
+
+  /** What writers that are gone have left, told by itself; nothing while some may live. */
+  async #left(): Promise<Map<string, Left | undefined>> {
+    const left = new Map<string, Left | undefined>()
+    if (this.#mounts.length > 0) return left
+    const mount = this.disk.mount()
+    for (const writer of this.appended.keys()) left.set(writer, await leftBy(mount.fs, FOLDER, writer))
+    mount.kill()
+    return left
   }
 
   #check(read: { name: string; lane: string }[], promised: string[], countedBefore: Set<string>): void {
@@ -151,5 +166,19 @@ export class World {
     for (const name of this.refused) this.uncertain.add(name)
     if (how === 'power') this.disk.powerCut(dice)
     else this.disk.processCrash()
+  }
+}
+
+/** What was told to be left is what is then read. */
+function checkLeft(
+  left: ReadonlyMap<string, Left | undefined>,
+  read: readonly { lane: string; next: number }[],
+  position: ReadonlyMap<string, number>,
+): void {
+  for (const [writer, one] of left) {
+    const last = read.findLast(({ lane }) => lane === writer)
+    if (last !== undefined) assert.equal(one?.segments, last.next, 'what is left is read')
+    else
+      assert.ok((one?.segments ?? 0) <= (position.get(writer) ?? 0), 'nothing is left where nothing is read')
   }
 }

@@ -11,7 +11,7 @@
 // is not below the one expected: what an earlier use of the file left behind fails one of the three.
 
 import { crc32 } from 'node:zlib'
-import { HEADER_BYTES, readU64, Segment, writeU64 } from '../segment.ts'
+import { HEADER_BYTES, readU64, Segment, SegmentHeader, writeU64 } from '../segment.ts'
 
 export const RECORD_HEAD_BYTES = 20
 const CRC_AT = 16
@@ -32,6 +32,45 @@ export function writeHead(
   head.writeUInt32LE(inWrite, at + 4)
   writeU64(head, at + 8, priorBytes)
   head.writeUInt32LE(crc32(segment.bytes, crc32(head.subarray(at, at + CRC_AT))), at + CRC_AT)
+}
+
+/** What the first bytes of a record tell. Nothing of it is checked by its CRC. */
+export interface Head {
+  sequence: number
+  /** In its segment, and in those of its lane before it. */
+  events: number
+  bodies: number
+  priorEvents: number
+  priorBodies: number
+  /** Of the whole record, and of those of its lane before it. */
+  bytes: number
+  priorBytes: number
+  inWrite: number
+}
+
+/** How many bytes of a record `readHead` needs. */
+export const HEAD_BYTES = RECORD_HEAD_BYTES + HEADER_BYTES
+
+/** The head of the record at `at`, if one of this writer may begin there. */
+export function readHead(bytes: Buffer, at: number, writer: string): Head | undefined {
+  if (at + HEAD_BYTES > bytes.length) return undefined
+  try {
+    const segment = new SegmentHeader(bytes.subarray(at + RECORD_HEAD_BYTES, at + HEAD_BYTES))
+    const { length, sequence, events, bodies, priorEvents, priorBodies } = segment
+    if (bytes.readUInt32LE(at) !== length || segment.writer !== writer) return undefined
+    return {
+      sequence,
+      events,
+      bodies,
+      priorEvents,
+      priorBodies,
+      bytes: RECORD_HEAD_BYTES + length,
+      priorBytes: readU64(bytes, at + 8),
+      inWrite: bytes.readUInt32LE(at + 4),
+    }
+  } catch {
+    return undefined
+  }
 }
 
 export type Read =

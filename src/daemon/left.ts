@@ -59,7 +59,10 @@ export class LeftInLog {
 
   /** Resolves when all that was asked for is read, or after so many milliseconds. */
   async settled(ms: number): Promise<void> {
-    await Promise.race([this.#reading, wait(ms, undefined, { ref: false })])
+    // A timer that is not counted would let a process end here that has nothing else to do.
+    const read = new AbortController()
+    await Promise.race([this.#reading, wait(ms, undefined, { signal: read.signal }).catch(() => {})])
+    read.abort()
   }
 
   /** What is being read is read, and no more. */

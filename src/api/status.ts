@@ -16,18 +16,20 @@ export interface Lacking {
 }
 type ByBroker<T> = Partial<Record<'jetstream' | 'kafka', T>>
 
-/** Of one writer: see LaneReport in daemon/link.ts. */
-export interface LaneStatus {
+/** How the lane of one writer stands. */
+export interface LaneReport {
   writer: string
   written: Written
+  /** Some of it was processed, or none of it is in the log: where the results do not know the writer, all of it was. */
   begun?: boolean
+  /** Where the log told of it, its writer being gone: what of it is not there any more. `backlogBytes` are of all that is. */
   left?: { events: number; bodies: number } | undefined
 }
 
 export interface StatusParts {
   roles: { role: string; pid: number; ready: boolean; restarts: number }[]
   listeners: {
-    lanes: LaneStatus[]
+    lanes: LaneReport[]
     away: ByBroker<string>
     missing: ByBroker<Lacking> | undefined
   }[]
@@ -76,7 +78,7 @@ export function status(stores: Stores, daemon: StatusParts, log: LogStatus) {
 }
 
 /** What of a lane is written and not processed. `read`: of its writer, as far as the results know it. */
-export function waitingIn({ written, begun, left }: Omit<LaneStatus, 'writer'>, read?: WriterProgress) {
+export function waitingIn({ written, begun, left }: Omit<LaneReport, 'writer'>, read?: WriterProgress) {
   const over = read === undefined && begun === true // read to its end, and forgotten
   const done = read ?? left ?? { events: 0, bodies: 0 }
   const events = over ? 0 : Math.max(0, written.events - done.events)

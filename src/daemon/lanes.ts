@@ -1,12 +1,12 @@
 // What listeners and gateways have written, as they said last, or as the log says once they are gone. Those of one that is
 // gone, replaced or killed, are kept until they are processed: what was accepted stays accepted, and what waits still waits.
 
-import { waitingIn } from '../api/status.ts'
+import { type LaneReport, waitingIn } from '../api/status.ts'
 import { LANES_GONE_MAX } from '../limits.ts'
 import type { Left } from '../log/embedded/left.ts'
 import type { Written } from '../log/log.ts'
 import type { WriterProgress } from '../results/progress.ts'
-import type { LaneReport, ListenerReport } from './link.ts'
+import type { ListenerReport } from './link.ts'
 
 interface Lane {
   partition: number

@@ -2,10 +2,10 @@
 // when all roles run in one process. A role does not know which.
 
 import { EventEmitter } from 'node:events'
+import type { LaneReport } from '../api/status.ts'
 import type { Config } from '../config/config.ts'
 import type { TapBatch } from '../ingest/tap.ts'
 import type { TapFilter } from '../ingest/tap-filter.ts'
-import type { Written } from '../log/log.ts'
 import type { BrokerName, Writers } from '../log/open.ts'
 import type { ProcessProfile } from '../profile/take.ts'
 import type { ProfileOrder } from '../profile/thread-profile.ts'
@@ -15,15 +15,6 @@ import type { Snapshot } from '../telemetry/metrics.ts'
 
 /** What a worker may be. */
 export type RoleName = Exclude<Role, 'primary'>
-
-export interface LaneReport {
-  writer: string
-  written: Written
-  /** Some of it was processed, or none of it is in the log: where the results do not know the writer, all of it was. */
-  begun?: boolean
-  /** Where the log told of it, its writer being gone: what of it is not there any more. `backlogBytes` are of all that is. */
-  left?: { events: number; bodies: number } | undefined
-}
 
 /** What a listener or a gateway says of itself. */
 export interface ListenerReport {

@@ -1,4 +1,5 @@
-// The sketches of rows that are too much for a list (samples.ts), in two arrays: runs of buckets, each in rising order, with their counts.
+// The sketches of rows that are too much for a list (samples.ts), in two arrays: runs of buckets, each in rising order,
+// with their counts.
 //
 // A run is a block (blocks.ts): behind its head stand its buckets, then cells that hold NO_BUCKET. A run that is full moves
 // to a larger block.
@@ -12,7 +13,7 @@ import { Blocks, blockLog2, NO_BLOCK } from './blocks.ts'
 
 const PENDING_MIN = 4096
 /** Of a bucket with its count. */
-const BYTES = 12
+export const BUCKET_BYTES = 12
 /** Above all buckets. */
 const NO_BUCKET = 0x7fffff
 /** From this many buckets on gaps are filled, of this many at most. */
@@ -26,7 +27,7 @@ export class Buckets {
 
   /** In use, free blocks among them. */
   get bytes(): number {
-    return this.#blocks.used * BYTES
+    return this.#blocks.used * BUCKET_BYTES
   }
 
   /** A run of these buckets, in rising order: one at least. */

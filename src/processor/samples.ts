@@ -3,13 +3,12 @@
 
 import { BUCKET_BYTES_MAX, COUNT_BYTES_MAX, encodeSamples } from '../results/sketch.ts'
 import { Blocks, blockLog2, NO_BLOCK } from './blocks.ts'
+import { BUCKET_BYTES } from './buckets.ts'
 
 const LOG2_MIN = 2
 /** In one list: it is put in order whenever its row is written. */
 const SAMPLES_MAX = 127
 const BYTES = 4
-/** Of a bucket with its count (buckets.ts). */
-const BUCKET_BYTES = 12
 
 export class Samples {
   readonly #blocks = new Blocks()

@@ -16,12 +16,6 @@ export interface Left extends Written {
   trimmed: { events: number; bodies: number }
 }
 
-/** Heads of records that follow each other: the first of them and the last. */
-interface Ends {
-  oldest: Head
-  newest: Head
-}
-
 /** The writers of whom something is in a folder of the log; undefined where that cannot be told. */
 export function writersIn(folder: string): ReadonlySet<string> | undefined {
   try {
@@ -40,10 +34,10 @@ export async function leftBy(fs: FileSystem, folder: string, writer: string): Pr
   chunks.sort((a, b) => a.first - b.first)
   // A writer may die before it has put a record into its newest chunk.
   for (const chunk of chunks.toReversed()) {
-    const ends = await endsOf(fs, folder, chunk)
-    if (ends === undefined) continue
-    const { newest } = ends
-    const oldest = (await endsOf(fs, folder, chunks[0], 1))?.oldest ?? ends.oldest
+    const newest = await headIn(fs, folder, chunk, newestOf)
+    if (newest === undefined) continue
+    const oldest =
+      (await headIn(fs, folder, chunks[0], oldestOf)) ?? (await headIn(fs, folder, chunk, oldestOf)) ?? newest
     return {
       segments: newest.sequence + 1,
       events: newest.priorEvents + newest.events,
@@ -59,35 +53,35 @@ function chunksIn(names: readonly string[]): ChunkName[] {
   return names.map(parseChunkName).filter((chunk) => chunk !== undefined)
 }
 
-/** Of a chunk's records, or of the first so many. */
-async function endsOf(
+/** Of a chunk; undefined where it is gone. */
+async function headIn(
   fs: FileSystem,
   folder: string,
-  { name, writer, first }: ChunkName,
-  recordsMax = Number.POSITIVE_INFINITY,
-): Promise<Ends | undefined> {
+  chunk: ChunkName,
+  headOf: (file: File, chunk: ChunkName) => Promise<Head | undefined>,
+): Promise<Head | undefined> {
   let file: File
   try {
-    file = await fs.open(join(folder, name), 'read')
+    file = await fs.open(join(folder, chunk.name), 'read')
   } catch (error) {
     if (isMissing(error)) return undefined
     throw error
   }
   try {
-    return await walk(file, writer, first, recordsMax)
+    return await headOf(file, chunk)
   } finally {
     await file.close()
   }
 }
 
-async function walk(
-  file: File,
-  writer: string,
-  first: number,
-  recordsMax: number,
-): Promise<Ends | undefined> {
+async function oldestOf(file: File, { writer }: ChunkName): Promise<Head | undefined> {
+  const head = Buffer.allocUnsafeSlow(HEAD_BYTES)
+  return readHead(head.subarray(0, await file.read(head, 0)), 0, writer)
+}
+
+/** The head of the last whole record. */
+async function newestOf(file: File, { writer, first }: ChunkName): Promise<Head | undefined> {
   const block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
-  let oldest: Head | undefined
   let newest: Head | undefined
   // The last write: only there a record may be torn.
   let write: { at: number; head: Head }[] = []
@@ -95,24 +89,22 @@ async function walk(
   let at = 0
   let from = 0
   let length = 0
-  for (let n = 0; n < recordsMax; n++) {
+  for (let sequence = first; ; sequence++) {
     if (at + HEAD_BYTES > from + length) {
       from = at
       length = await file.read(block, from)
     }
     const head = readHead(block.subarray(0, length), at - from, writer)
-    if (head === undefined || head.sequence !== first + n) break
+    if (head === undefined || head.sequence !== sequence) break
     if (head.inWrite === 0) {
       before = newest
       write = []
     }
     newest = head
-    oldest ??= head
     write.push({ at, head })
     at += head.bytes
   }
-  if (recordsMax === Number.POSITIVE_INFINITY) newest = await lastWhole(file, writer, write, before)
-  return oldest === undefined || newest === undefined ? undefined : { oldest, newest }
+  return lastWhole(file, writer, write, before)
 }
 
 /** The head of the last record whose CRC checks. */

@@ -1,11 +1,13 @@
 // The console of a daemon in a real browser, which tells at the end whatever went wrong in it unseen.
 
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { findChromium } from '../../scripts/tools/chromium.ts'
 import { until } from '../until.ts'
-import { atEnd, type Daemon } from './daemon.ts'
+import { atEnd, type Daemon, root } from './daemon.ts'
 
 const WAIT_MS_MAX = 30_000
 
@@ -87,4 +89,13 @@ export function cells(page: Page, table: string): Promise<string[][]> {
     `Array.from(document.querySelectorAll('${table} tbody tr'), ({ children }) =>
       Array.from(children, ({ textContent }) => textContent))`,
   )
+}
+
+const axe = readFile(join(root, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8')
+
+/** What axe-core finds wrong with the page as it is now, with the elements. */
+export async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(await axe)
+  return page.evaluate(`axe.run(document).then(({ violations }) =>
+    violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html)))`)
 }

@@ -11,7 +11,7 @@ import type { Browser, Page } from 'playwright-core'
 import type { Row } from '../../src/client/answers.ts'
 import { count, keyText, measured } from '../../src/console/format.ts'
 import { until } from '../until.ts'
-import { cells, found, launch, openConsole, reads } from './console-page.ts'
+import { cells, found, launch, openConsole, reads, violations } from './console-page.ts'
 import { atEnd, Daemon, frame, killQuietly, root, temporaryFolder } from './daemon.ts'
 
 const skip = 'missing' in found ? found.missing : false
@@ -21,6 +21,9 @@ const measures = [
   { name: 'by-site', by: ['attributes.site', 'type'], value: 'value', window: '1m' },
   { name: 'events', by: ['type'], value: 'none', window: 'all' },
 ]
+
+/** The browser tells of each connection that was refused. */
+const AWAY = /ERR_|503 /
 
 let browser: Browser
 before(async () => {
@@ -262,8 +265,7 @@ test('a listener that is killed is seen to come back, and a daemon that is away 
   skip,
 }, async (t) => {
   const daemon = await Daemon.start(t, { config: { cluster: { listeners: 1 } } })
-  const away = /ERR_|503 / // the browser tells of each connection that was refused
-  const { page, clean } = await openConsole(t, browser, daemon, { meant: away })
+  const { page, clean } = await openConsole(t, browser, daemon, { meant: AWAY })
   const line = async () => (await cells(page, '#roles')).find(([role]) => role === 'listener')?.slice(1, 4)
   const pidOf = async () => (await daemon.status()).roles.find(({ role }) => role === 'listener')!.pid
   const killed = await pidOf()
@@ -479,7 +481,6 @@ test('nothing that can be checked by rule is in the way of assistive technology'
   const { daemon } = await withHandler(t)
   await daemon.post(frame({ type: 'raw', subject: 's' }, ...readings(0, 500)))
   await daemon.processed(501)
-  const axe = await readFile(join(root, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8')
   for (const options of [{}, { dark: true }, { width: 360, height: 780 }]) {
     const { page, clean } = await openConsole(t, browser, daemon, options)
     await page.emulateMedia({ reducedMotion: 'reduce' }) // colours between two others are no colours of ours
@@ -495,16 +496,29 @@ test('nothing that can be checked by rule is in the way of assistive technology'
     await reads(page, '#tap-told', 'The tap is open.')
     await daemon.post(frame({ subject: 'tapped' }))
     await page.locator('#tap-table tbody tr').waitFor()
-    await page.evaluate(axe)
-    const violations = () =>
-      page.evaluate(`axe.run(document).then(({ violations }) =>
-        violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html)))`)
-    assert.deepEqual(await violations(), [])
+    assert.deepEqual(await violations(page), [])
     await page.getByRole('button', { name: /^Show the dead letter/ }).click()
     await reads(page, '#letter-event', /"subject": "s"/)
-    assert.deepEqual(await violations(), [])
+    assert.deepEqual(await violations(page), [])
     // Nothing is cut off at the side, whatever the width.
     assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'))
+    clean()
+  }
+})
+
+test('nor is it when a process is silent, or the daemon away', { skip }, async (t) => {
+  for (const dark of [false, true]) {
+    const daemon = await Daemon.start(t)
+    const { page, clean } = await openConsole(t, browser, daemon, { dark, meant: AWAY })
+    await reads(page, '#state', 'ready')
+    const { pid } = (await daemon.status()).roles.find(({ role }) => role === 'processor')!
+    process.kill(pid, 'SIGSTOP')
+    atEnd(t, () => killQuietly(pid, 'SIGCONT'))
+    await page.locator('#roles tr[data-stale=true]', { hasText: 'silent' }).waitFor()
+    assert.deepEqual(await violations(page), [])
+    await daemon.killAll()
+    await reads(page, '#pressure', 'these figures are old')
+    assert.deepEqual(await violations(page), [])
     clean()
   }
 })

@@ -9,7 +9,7 @@ import { catalogue, type Metric, type Role } from '../../src/telemetry/catalogue
 import { until } from '../until.ts'
 import { Client } from './client.ts'
 import { assertCounted, killRole, untilAcked } from './counted.ts'
-import { atEnd, Daemon, frame, temporaryFolder } from './daemon.ts'
+import { atEnd, Daemon, frame, killQuietly, temporaryFolder } from './daemon.ts'
 import { GrpcClient } from './grpc-client.ts'
 import { logOf, startBrokers } from './kinds.ts'
 import { random } from './random.ts'
@@ -51,12 +51,14 @@ test('one scrape has every metric of every process, and promtool finds no fault 
   await streaming
   const events = 44 + stream.ackedEvents
   await daemon.processed(events)
-  const scrape = await Scrape.of(daemon)
+  // On a slow machine a process may be late for one of them.
+  const isFresh = (scrape: Scrape) => scrape.total('millrace_worker_stale') === 0
+  const scrape = await scrapeWhere(daemon, isFresh, 'an answer of every process')
   assert.equal(await promtoolCheck(scrape), '')
   for (const [role, worker] of workers) {
     const of = [`role="${role}"`, `worker="${worker}"`]
     assert.equal(scrape.total('millrace_worker_up', ...of), 1, `${of} is up`)
-    assert.equal(scrape.total('millrace_worker_stale', ...of), 0, `${of} is fresh`)
+    assert.ok(scrape.has('millrace_worker_stale', ...of), `${of} is fresh or stale`)
     for (const name of ['process_resident_memory_bytes', 'nodejs_heap_size_used_bytes']) {
       assert.ok(scrape.total(name, ...of) > 1e6, `${name} of ${of}`)
     }
@@ -147,9 +149,9 @@ test('workers are killed, stopped and replaced under load: each scrape is quick 
   for (const role of ['listener', 'processor']) {
     const { pid } = (await daemon.status()).roles.find((one) => one.role === role)!
     process.kill(pid, 'SIGSTOP')
-    atEnd(t, () => resume(pid))
+    atEnd(t, () => killQuietly(pid, 'SIGCONT'))
     await watching.until((scrape) => scrape.total('millrace_worker_stale', `role="${role}"`) === 1)
-    resume(pid)
+    process.kill(pid, 'SIGCONT')
     await watching.until((scrape) => scrape.total('millrace_worker_stale') === 0)
   }
   daemon.signal('SIGHUP')
@@ -275,19 +277,23 @@ function watch(daemon: Daemon, workers: readonly [Role, number][]) {
 }
 
 /** A scrape that has so many requests of no known route. */
-async function settled(daemon: Daemon, requests: number): Promise<Scrape> {
-  let scrape = await Scrape.of(daemon)
-  await until(async () => {
-    scrape = await Scrape.of(daemon)
-    return scrape.total('millrace_http_requests_total', 'route="other"') === requests
-  }, 'all requests to be counted')
-  return scrape
+function settled(daemon: Daemon, requests: number): Promise<Scrape> {
+  return scrapeWhere(
+    daemon,
+    (scrape) => scrape.total('millrace_http_requests_total', 'route="other"') === requests,
+    'all requests to be counted',
+  )
 }
 
-function resume(pid: number): void {
-  try {
-    process.kill(pid, 'SIGCONT')
-  } catch {
-    // it was ended meanwhile
-  }
+async function scrapeWhere(
+  daemon: Daemon,
+  holds: (scrape: Scrape) => boolean,
+  what: string,
+): Promise<Scrape> {
+  let scrape: Scrape
+  await until(async () => {
+    scrape = await Scrape.of(daemon)
+    return holds(scrape)
+  }, what)
+  return scrape!
 }

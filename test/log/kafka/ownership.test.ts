@@ -86,10 +86,11 @@ for (const client of clients) {
     const [a, b] = [new Owner(t, config, 'a'), new Owner(t, config, 'b')]
     await shared([a, b])
     const before = [a.owned, b.owned, a.changes, b.changes]
+    const told = [a, b].map(({ heard }) => ({ heard, aways: heard.away.length, backs: heard.backs }))
     await kafka.kill()
-    await Promise.all([a, b].map((owner) => owner.heard.until(() => owner.heard.away.length > 0)))
+    await Promise.all(told.map(({ heard, aways }) => heard.until(() => heard.away.length > aways)))
     await kafka.restart()
-    await Promise.all([a, b].map((owner) => owner.heard.until(() => owner.heard.backs > 0)))
+    await Promise.all(told.map(({ heard, backs }) => heard.until(() => heard.backs > backs)))
     assert.deepEqual([a.owned, b.owned, a.changes, b.changes], before)
     // The group still works.
     await b.leave()

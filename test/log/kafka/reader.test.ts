@@ -73,18 +73,22 @@ for (const client of clients) {
     }
     await publish(30)
     await reading.count(10)
+    let { backs } = heard
+    let aways = heard.away.length // a slow machine may have had its own
     await kafka.kill()
-    await heard.until(() => heard.away.length === 1)
+    await heard.until(() => heard.away.length > aways)
     await kafka.restart()
-    await heard.until(() => heard.backs === 1)
+    await heard.until(() => heard.backs > backs)
     await publish(30)
     await reading.count(60)
+    backs = heard.backs
+    aways = heard.away.length
     kafka.pause()
     atEnd(t, () => kafka.resume())
-    await heard.until(() => heard.away.length === 2)
-    assert.match(heard.away[1], /no answer/)
+    await heard.until(() => heard.away.length > aways)
+    assert.match(heard.away.at(-1)!, /no answer/)
     kafka.resume()
-    await heard.until(() => heard.backs === 2)
+    await heard.until(() => heard.backs > backs)
     await publish(30)
     await reading.count(90)
     await reading.stop()

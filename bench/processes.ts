@@ -6,6 +6,8 @@ export interface Process {
   pid: number
   /** Megabytes that no other process shares, and all that are resident. */
   privateMb: number
+  /** Of the private ones those of no file. The others are pages of the store, most of them clean: a cache, in truth. */
+  anonymousMb: number
   residentMb: number
   /** Seconds of processor time since it began. */
   cpu: number
@@ -23,7 +25,8 @@ export function processesOf(pid: number): Process[] {
     if (read === undefined || memory === undefined) return []
     const kb = (name: string) => Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(memory)?.[1] ?? 0)
     const privateMb = (kb('Private_Clean') + kb('Private_Dirty')) / 1024
-    return [{ pid: other, privateMb, residentMb: kb('Rss') / 1024, cpu: read.cpu }]
+    const [anonymousMb, residentMb] = [kb('Anonymous') / 1024, kb('Rss') / 1024]
+    return [{ pid: other, privateMb, anonymousMb, residentMb, cpu: read.cpu }]
   })
 }
 

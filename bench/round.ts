@@ -72,6 +72,7 @@ export interface Round {
   lagEvents: number
   catchUpMs: number
   privateMb: number
+  anonymousMb: number
   residentMb: number
   /** Microseconds of processor time, of the server for each event, and of the generator for each request. */
   cpuUs: number
@@ -172,6 +173,7 @@ async function measure(
     lagEvents: after.status.lag.events,
     catchUpMs,
     privateMb: processes.reduce((sum, process) => sum + process.privateMb, 0),
+    anonymousMb: processes.reduce((sum, process) => sum + process.anonymousMb, 0),
     residentMb: processes.reduce((sum, process) => sum + process.residentMb, 0),
     cpuUs: ((after.cpu - before.cpu) / seen) * 1e6,
     generatorUs: outcome.cpuUs,

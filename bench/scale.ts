@@ -57,8 +57,14 @@ async function processed(daemon: Daemon, shape: Line, events: number): Promise<n
   return ((await daemon.status()).processed.events - before) / seconds
 }
 
-function privateMb(daemon: Daemon): number {
-  return processesOf(daemon.pid).reduce((sum, one) => sum + one.privateMb, 0)
+const MEMORY = ['private MB', 'of it anonymous']
+
+/** For the columns of MEMORY. */
+function memoryOf(daemon: Daemon): string[] {
+  const processes = processesOf(daemon.pid)
+  return (['privateMb', 'anonymousMb'] as const).map((field) =>
+    processes.reduce((sum, one) => sum + one[field], 0).toFixed(0),
+  )
 }
 
 /** What the files of the results take on disk, megabytes. */
@@ -103,14 +109,14 @@ async function cores(): Promise<string> {
         short(outcome.events / outcome.seconds),
         outcome.latency.quantile(0.99).toFixed(1),
         us.toFixed(2),
-        privateMb(daemon).toFixed(0),
+        ...memoryOf(daemon),
       ])
     } finally {
       execFileSync('taskset', ['-a', '-p', '-c', all, `${process.pid}`], { stdio: 'ignore' })
       await daemon.stop()
     }
   }
-  return markdown(['cores', 'events/s', 'ack p99 ms', 'CPU us/event', 'private MB'], rows)
+  return markdown(['cores', 'events/s', 'ack p99 ms', 'CPU us/event', ...MEMORY], rows)
 }
 
 async function keys(most: number): Promise<string> {
@@ -125,7 +131,7 @@ async function keys(most: number): Promise<string> {
         short(subjects, 0),
         short(first),
         short(again),
-        privateMb(daemon).toFixed(0),
+        ...memoryOf(daemon),
         `${storeMb(daemon)}`,
         (await queryMs(daemon, subjects)).toFixed(2),
       ])
@@ -135,7 +141,7 @@ async function keys(most: number): Promise<string> {
     }
   }
   return markdown(
-    ['keys', 'first time, events/s', 'again, events/s', 'private MB', 'store MB', 'query ms'],
+    ['keys', 'first time, events/s', 'again, events/s', ...MEMORY, 'store MB', 'query ms'],
     rows,
   )
 }
@@ -157,7 +163,7 @@ async function windows(): Promise<string> {
         `${minutes}`,
         short(first),
         short(again),
-        privateMb(daemon).toFixed(0),
+        ...memoryOf(daemon),
         `${storeMb(daemon)}`,
         (await queryMs(daemon, subjects, '&limit=10')).toFixed(2),
         (await queryMs(daemon, subjects, '&merge=true')).toFixed(2),
@@ -173,7 +179,7 @@ async function windows(): Promise<string> {
       'windows of 1000 keys',
       'first time, events/s',
       'again, events/s',
-      'private MB',
+      ...MEMORY,
       'store MB',
       'query of 10 rows, ms',
       'of a key merged, ms',
@@ -202,7 +208,7 @@ async function memory(megabytes: number, subjects: number): Promise<string> {
           `${storeMb(daemon)}`,
           short(first),
           short(again),
-          privateMb(daemon).toFixed(0),
+          ...memoryOf(daemon),
           (await queryMs(daemon, subjects)).toFixed(2),
         ])
         console.error(`memory ${limit}: ${rows.at(-1)?.join(' ')}`)
@@ -214,7 +220,7 @@ async function memory(megabytes: number, subjects: number): Promise<string> {
     await rmdir(group)
   }
   return markdown(
-    ['memory', 'store MB', 'first time, events/s', 'again, events/s', 'private MB', 'query ms'],
+    ['memory', 'store MB', 'first time, events/s', 'again, events/s', ...MEMORY, 'query ms'],
     rows,
   )
 }
@@ -238,10 +244,10 @@ async function backlog(events: number): Promise<string> {
       short(outcome.events / outcome.seconds),
       took.toFixed(1),
       short(lag.events / took),
-      privateMb(daemon).toFixed(0),
+      ...memoryOf(daemon),
     ]
     return markdown(
-      ['events that wait', 'GiB', 'taken in at, events/s', 'seconds to catch up', 'events/s', 'private MB'],
+      ['events that wait', 'GiB', 'taken in at, events/s', 'seconds to catch up', 'events/s', ...MEMORY],
       [columns],
     )
   } finally {

@@ -228,16 +228,16 @@ export const IDLE_SHARE_MIN = 0.1
 export const IDLE_SAMPLE_MS = 250
 /** Free bytes on the store's file system below which commits wait; lower than the log's, which stops first. */
 export const STORE_FREE_BYTES_MIN = 32 * MiB
-/** Merged rows of a measure, and bytes of their quantile sketches, from which on those not touched for long are let go. */
+/** Merged rows of a measure, and buckets of their quantile sketches, from which on those not touched for long are let go. */
 export const KEPT_ROWS_MIN = 65_536
-export const KEPT_SKETCH_BYTES_MIN = 12 * MiB
+export const KEPT_BUCKETS_MIN = 1_048_576
 /**
- * Merged rows in memory (about 130 bytes each), and bytes of their sketches and of their keys. Past any of
+ * Merged rows in memory (about 130 bytes each), buckets of their sketches (12 bytes each), and bytes of their keys. Past any of
  * them rows are put into their places faster than others come, and let go when half can go: there are up to half as many more,
  * and for a moment those that stay twice.
  */
 export const MERGED_ROWS_MAX = 2_000_000
-export const MERGED_SKETCH_BYTES_MAX = 384 * MiB
+export const MERGED_BUCKETS_MAX = 33_554_432
 export const MERGED_KEY_BYTES_MAX = 256 * MiB
 /** Rows after which a commit takes no more, and that it puts into their places at most: about a second of writing. */
 export const COMMITTED_ROWS_MAX = 400_000

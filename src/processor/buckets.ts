@@ -1,47 +1,53 @@
-// The sketches of rows that are too much for a list (samples.ts), in two arrays: runs of buckets, each in rising order,
-// with their counts.
+// The sketches of many rows in two arrays: runs of buckets, each in rising order, with their counts.
 //
-// A run is a block (blocks.ts): behind its head stand its buckets, then cells that hold NO_BUCKET. A run that is full moves
-// to a larger block.
+// A run is a block of 2^k cells: its head, which holds size << 5 | k, then its buckets, then cells that hold NO_BUCKET.
+// A run that is full moves to a larger block; blocks that were left are used again.
 //
 // The buckets of values that have something to do with each other lie close together. A run of some size has also those
 // in small gaps, with a count of 0, so that most of it is without gaps, and a bucket is found by its distance from the
 // first one or the last.
 
-import { BUCKET_BYTES_MAX, COUNT_BYTES_MAX, encodeBuckets } from '../results/sketch.ts'
-import { Blocks, blockLog2, NO_BLOCK } from './blocks.ts'
+import { BUCKET_BYTES_MAX, COUNT_BYTES_MAX, decoded, decodeSketch, encodeBuckets } from '../results/sketch.ts'
 
-const PENDING_MIN = 4096
-/** Of a bucket with its count. */
-export const BUCKET_BYTES = 12
+const CELLS_MIN = 4096
+const SIZES = 24
+/** Where no run is: cell 0 is never used. */
+export const NO_RUN = 0
 /** Above all buckets. */
 const NO_BUCKET = 0x7fffff
+const SIZE_SHIFT = 5
+const LOG2_MASK = 31
 /** From this many buckets on gaps are filled, of this many at most. */
 const FILLED_SIZE_MIN = 32
 const GAP_MAX = 32
 
 export class Buckets {
-  readonly #blocks = new Blocks()
-  /** For each cell of the blocks. */
-  #counts = new Float64Array(this.#blocks.cells.length)
+  #buckets = new Int32Array(CELLS_MIN)
+  #counts = new Float64Array(CELLS_MIN)
+  /** Cells in use, free blocks among them. Cell 0 is an empty run. */
+  #cells = 1
+  /** For each k, the first free block; its head tells the next. */
+  readonly #free = new Int32Array(SIZES)
 
-  /** In use, free blocks among them. */
-  get bytes(): number {
-    return this.#blocks.used * BUCKET_BYTES
+  /** Cells in use, 12 bytes each. */
+  get cells(): number {
+    return this.#cells
   }
 
-  /** A run of these buckets, in rising order: one at least. */
-  of(buckets: Int32Array, counts: Float64Array, size: number): number {
+  /** An encoded sketch as a run. */
+  decode(source: Uint8Array, at: number): number {
+    const size = decodeSketch(source, at)
+    if (size === 0) return NO_RUN
     this.#pending = 0
     this.#reserve(size)
-    for (let i = 0; i < size; i++) this.#add(buckets[i], counts[i], size >= FILLED_SIZE_MIN)
-    return this.#put(NO_BLOCK)
+    for (let i = 0; i < size; i++) this.#add(decoded.buckets[i], decoded.counts[i], size >= FILLED_SIZE_MIN)
+    return this.#put(NO_RUN)
   }
 
   /** Counts one value; returns where the run is now. */
   count(run: number, bucket: number): number {
-    const buckets = this.#blocks.cells
-    const last = run + this.#blocks.size(run)
+    const buckets = this.#buckets
+    const last = run + (buckets[run] >> SIZE_SHIFT)
     let at = run + 1 + bucket - buckets[run + 1]
     if (at <= run || at > last || buckets[at] !== bucket) {
       at = last - buckets[last] + bucket
@@ -56,9 +62,9 @@ export class Buckets {
 
   /** Where a bucket is in a run, or is to be. In as many steps for all runs of a size, and without branches between. */
   #search(run: number, bucket: number): number {
-    const buckets = this.#blocks.cells
+    const buckets = this.#buckets
     let at = run
-    for (let half = (1 << this.#blocks.log2(run)) >> 1; half > 0; half >>= 1) {
+    for (let half = (1 << (buckets[run] & LOG2_MASK)) >> 1; half > 0; half >>= 1) {
       at += half & ((buckets[at + half] - bucket) >> 31)
     }
     return at + 1
@@ -66,21 +72,20 @@ export class Buckets {
 
   /** Puts a bucket at a place in a run. */
   #insert(run: number, place: number, bucket: number): number {
-    const { cells } = this.#blocks
-    const size = this.#blocks.size(run)
+    const size = this.#buckets[run] >> SIZE_SHIFT
     const fill = size + 1 >= FILLED_SIZE_MIN
     this.#pending = 0
     this.#reserve(size + 1)
-    for (let at = run + 1; at < place; at++) this.#add(cells[at], this.#counts[at], fill)
+    for (let at = run + 1; at < place; at++) this.#add(this.#buckets[at], this.#counts[at], fill)
     this.#add(bucket, 1, fill)
-    for (let at = place; at <= run + size; at++) this.#add(cells[at], this.#counts[at], fill)
+    for (let at = place; at <= run + size; at++) this.#add(this.#buckets[at], this.#counts[at], fill)
     return this.#put(run)
   }
 
   // What a run is to hold.
   #pending = 0
-  #pendingBuckets = new Int32Array(PENDING_MIN)
-  #pendingCounts = new Float64Array(PENDING_MIN)
+  #pendingBuckets = new Int32Array(CELLS_MIN)
+  #pendingCounts = new Float64Array(CELLS_MIN)
 
   #reserve(size: number): void {
     const sizeMax = size * (GAP_MAX + 1)
@@ -107,50 +112,71 @@ export class Buckets {
   /** Puts what is pending in place of a run; returns where it is now. */
   #put(run: number): number {
     const size = this.#pending
-    const sizeLog2 = blockLog2(size)
+    const sizeLog2 = 32 - Math.clz32(size)
+    const runLog2 = this.#buckets[run] & LOG2_MASK
     let to = run
-    if (sizeLog2 > this.#blocks.log2(run)) {
+    if (sizeLog2 > runLog2) {
       to = this.#take(sizeLog2)
-      if (run !== NO_BLOCK) this.#blocks.give(run)
+      if (run !== NO_RUN) this.#give(run, runLog2)
     }
-    const { cells } = this.#blocks
+    const buckets = this.#buckets
+    const counts = this.#counts
     for (let i = 0; i < size; i++) {
-      cells[to + 1 + i] = this.#pendingBuckets[i]
-      this.#counts[to + 1 + i] = this.#pendingCounts[i]
+      buckets[to + 1 + i] = this.#pendingBuckets[i]
+      counts[to + 1 + i] = this.#pendingCounts[i]
     }
-    this.#blocks.setSize(to, size)
+    buckets[to] = (size << SIZE_SHIFT) | (buckets[to] & LOG2_MASK)
     return to
   }
 
   /** A block of 2^sizeLog2 cells, empty. */
   #take(sizeLog2: number): number {
-    const run = this.#blocks.take(sizeLog2)
-    const { cells } = this.#blocks
-    if (cells.length > this.#counts.length) {
-      const counts = new Float64Array(cells.length)
-      counts.set(this.#counts)
-      this.#counts = counts
+    let run = this.#free[sizeLog2]
+    if (run !== NO_RUN) this.#free[sizeLog2] = this.#buckets[run]
+    else {
+      run = this.#cells
+      this.#cells += 1 << sizeLog2
+      if (this.#cells > this.#buckets.length) this.#grow()
     }
+    this.#buckets[run] = sizeLog2
+    const buckets = this.#buckets
     const end = run + (1 << sizeLog2)
-    for (let at = run + 1; at < end; at++) cells[at] = NO_BUCKET
+    for (let at = run + 1; at < end; at++) buckets[at] = NO_BUCKET
     return run
+  }
+
+  #give(run: number, sizeLog2: number): void {
+    this.#buckets[run] = this.#free[sizeLog2]
+    this.#free[sizeLog2] = run
+  }
+
+  #grow(): void {
+    const cellsMax = Math.max(this.#buckets.length * 2, this.#cells)
+    const buckets = new Int32Array(cellsMax)
+    const counts = new Float64Array(cellsMax)
+    buckets.set(this.#buckets)
+    counts.set(this.#counts)
+    this.#buckets = buckets
+    this.#counts = counts
   }
 
   /** Copies a run of another. */
   copy(from: Buckets, run: number): number {
-    const to = this.#take(from.#blocks.log2(run))
-    const end = run + 1 + from.#blocks.size(run)
-    this.#blocks.cells.set(from.#blocks.cells.subarray(run, end), to)
+    if (run === NO_RUN) return NO_RUN
+    const to = this.#take(from.#buckets[run] & LOG2_MASK)
+    const end = run + 1 + (from.#buckets[run] >> SIZE_SHIFT)
+    this.#buckets.set(from.#buckets.subarray(run, end), to)
     this.#counts.set(from.#counts.subarray(run, end), to)
     return to
   }
 
   encodedBytesMax(run: number): number {
-    return COUNT_BYTES_MAX + this.#blocks.size(run) * BUCKET_BYTES_MAX
+    return COUNT_BYTES_MAX + (this.#buckets[run] >> SIZE_SHIFT) * BUCKET_BYTES_MAX
   }
 
   /** Writes a run as an encoded sketch to `target` from `at` on; returns the end. */
   encode(run: number, target: Uint8Array, at: number): number {
-    return encodeBuckets(this.#blocks.cells, this.#counts, this.#blocks.size(run), target, at, run + 1)
+    const size = this.#buckets[run] >> SIZE_SHIFT
+    return encodeBuckets(this.#buckets, this.#counts, size, target, at, run + 1)
   }
 }

@@ -5,9 +5,9 @@ import type { Config, Measure } from '../config/config.ts'
 import {
   CHECKPOINT_ROWS_MAX,
   COMMITTED_ROWS_MAX,
+  MERGED_BUCKETS_MAX,
   MERGED_KEY_BYTES_MAX,
   MERGED_ROWS_MAX,
-  MERGED_SKETCH_BYTES_MAX,
 } from '../limits.ts'
 import { identity } from '../results/catalogue.ts'
 import { Delta } from './delta.ts'
@@ -76,13 +76,9 @@ export class Merged {
 
   /** What is in memory, as a part of what may be: the greatest of these parts. */
   get #fullness(): number {
-    const sketchBytes = this.#sum((measure) => measure.sketchBytes)
+    const cells = this.#sum((measure) => measure.cells)
     const keyBytes = this.#sum((measure) => measure.keyBytes)
-    return Math.max(
-      this.rows / this.#rowsMax,
-      sketchBytes / MERGED_SKETCH_BYTES_MAX,
-      keyBytes / MERGED_KEY_BYTES_MAX,
-    )
+    return Math.max(this.rows / this.#rowsMax, cells / MERGED_BUCKETS_MAX, keyBytes / MERGED_KEY_BYTES_MAX)
   }
 
   /** Puts the rows touched since the last call into a commit. Returns how many there were. */

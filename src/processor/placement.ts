@@ -24,7 +24,7 @@ import {
 } from '../results/runs.ts'
 import { WINDOW } from './delta.ts'
 import { flagged } from './row-order.ts'
-import { DOUBLES, INTS, KEY_AT, KEY_BYTES, type RowTable, SKETCH_NUMBER } from './row-table.ts'
+import { BUCKETS, DOUBLES, INTS, KEY_AT, KEY_BYTES, type RowTable } from './row-table.ts'
 
 /** The small part of a commit that is needed here: it copies what it is given. */
 export interface RowBatch {
@@ -177,14 +177,14 @@ export class Placement {
   }
 
   /** Key and value together. */
-  #bytesMax({ ints, sketches }: RowTable, row: number): number {
+  #bytesMax({ ints, buckets }: RowTable, row: number): number {
     const keyBytes = ints[row * INTS + KEY_BYTES]
-    const sketchBytes = sketches.encodedBytesMax(ints[row * INTS + SKETCH_NUMBER])
+    const sketchBytes = buckets.encodedBytesMax(ints[row * INTS + BUCKETS])
     return rowKeyBytes(keyBytes) + rowBytesMax(keyBytes, sketchBytes)
   }
 
   /** Writes key and value to the writer's room from `at` on; returns the end. */
-  #encode({ doubles, ints, keys, sketches }: RowTable, row: number, at: number): number {
+  #encode({ doubles, ints, keys, buckets }: RowTable, row: number, at: number): number {
     const { room, view } = writer
     const base = row * DOUBLES
     const keyAt = ints[row * INTS + KEY_AT]
@@ -193,7 +193,7 @@ export class Placement {
     this.#keyEnd = putRowKey(this.#kind.id, keys, keyAt, keyBytes, doubles[base + WINDOW], room, at)
     let end = putStats(view, this.#keyEnd, long ? this.#flags | KEY : this.#flags, doubles, base)
     if (long) end = putKey(view, end, keys.subarray(keyAt, keyAt + keyBytes))
-    if (this.#kind.sketch) end = sketches.encode(ints[row * INTS + SKETCH_NUMBER], room, end)
+    if (this.#kind.sketch) end = buckets.encode(ints[row * INTS + BUCKETS], room, end)
     return end
   }
 

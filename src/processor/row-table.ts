@@ -3,8 +3,8 @@
 //
 // A row is 64 bytes: six doubles as in a delta (count, sum, carry, min, max, window), then four 32-bit numbers.
 
+import { Buckets, NO_RUN } from './buckets.ts'
 import { clearStats, STATS, WINDOW } from './delta.ts'
-import { NO_SKETCH, Sketches } from './sketches.ts'
 
 /** Numbers of a row: as doubles, and as 32-bit numbers, over the same bytes. */
 export const DOUBLES = 8
@@ -13,8 +13,8 @@ export const INTS = 16
 export const HASH = 12
 export const KEY_AT = 13
 export const KEY_BYTES = 14
-/** Of its sketch (sketches.ts). */
-export const SKETCH_NUMBER = 15
+/** The run of its buckets. */
+export const BUCKETS = 15
 
 const ROWS_MIN = 1024
 const KEY_AT_MAX = 0x7fffffff
@@ -29,7 +29,7 @@ export interface Keyed {
 }
 
 export class RowTable implements Keyed {
-  readonly sketches = new Sketches()
+  readonly buckets = new Buckets()
   size = 0
   doubles!: Float64Array
   ints!: Int32Array
@@ -102,7 +102,7 @@ export class RowTable implements Keyed {
     ints[row * INTS + HASH] = hash
     ints[row * INTS + KEY_AT] = this.#keyBytes
     ints[row * INTS + KEY_BYTES] = end - start
-    ints[row * INTS + SKETCH_NUMBER] = NO_SKETCH
+    ints[row * INTS + BUCKETS] = NO_RUN
     this.#addKey(keys, start, end)
     return row
   }
@@ -114,10 +114,7 @@ export class RowTable implements Keyed {
     const base = row * DOUBLES
     const copy = this.add(from.ints[row * INTS + HASH], from.doubles[base + WINDOW], from.keys, at, end)
     for (let i = 0; i < STATS; i++) this.doubles[copy * DOUBLES + i] = from.doubles[base + i]
-    this.ints[copy * INTS + SKETCH_NUMBER] = this.sketches.copy(
-      from.sketches,
-      from.ints[row * INTS + SKETCH_NUMBER],
-    )
+    this.ints[copy * INTS + BUCKETS] = this.buckets.copy(from.buckets, from.ints[row * INTS + BUCKETS])
     this.isDirty[copy] = from.isDirty[row]
     this.isBehind[copy] = from.isBehind[row]
     this.generation[copy] = from.generation[row]

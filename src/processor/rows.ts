@@ -1,14 +1,14 @@
 // The rows of one measure as they stand: a row is read from the store when a delta first touches it, and those that were
 // touched are put into the next commit (placement.ts).
 
-import { KEPT_ROWS_MIN, KEPT_SKETCH_BYTES_MIN } from '../limits.ts'
+import { KEPT_BUCKETS_MIN, KEPT_ROWS_MIN } from '../limits.ts'
 import { rowKey } from '../results/keys.ts'
 import { Row, sketchAt } from '../results/row.ts'
 import { lost } from '../results/sum.ts'
 import { CARRY, COUNT, MAX, MIN, type Section, STATS, SUM, WINDOW } from './delta.ts'
 import { Placement, type RowBatch } from './placement.ts'
 import { flagged, RowOrder } from './row-order.ts'
-import { DOUBLES, INTS, RowTable, SKETCH_NUMBER } from './row-table.ts'
+import { BUCKETS, DOUBLES, INTS, RowTable } from './row-table.ts'
 
 const FOUND_MIN = 1024
 /** How many times as many rows as were left are too many. */
@@ -43,9 +43,9 @@ export class Rows {
   /** Of commits: eight have the same. It begins anew after a while, and old rows may look young for that long. */
   #generation = 0
   #commits = 0
-  /** From so many rows or bytes of sketches on some are let go. */
+  /** From so many rows or buckets on some are let go. */
   #sizeMax = KEPT_ROWS_MIN
-  #sketchBytesMax = KEPT_SKETCH_BYTES_MIN
+  #cellsMax = KEPT_BUCKETS_MIN
   /** Rows that were touched, in the order in which they were. */
   #dirty = new Int32Array(FOUND_MIN)
   #dirtySize = 0
@@ -67,8 +67,9 @@ export class Rows {
   get dirtySize(): number {
     return this.#dirtySize
   }
-  get sketchBytes(): number {
-    return this.#table.sketches.bytes
+  /** Of quantile sketches, each 12 bytes. */
+  get cells(): number {
+    return this.#table.buckets.cells
   }
   /** Of the keys of all rows. */
   get keyBytes(): number {
@@ -127,7 +128,7 @@ export class Rows {
   /** Fills a new row from the store. */
   #load(row: number, stored: Buffer): void {
     const { count, sum, carry, min, max } = new Row().merge(stored, false)
-    const { doubles, ints, sketches } = this.#table
+    const { doubles, ints, buckets } = this.#table
     const base = row * DOUBLES
     doubles[base + COUNT] = count
     doubles[base + SUM] = sum
@@ -135,7 +136,7 @@ export class Rows {
     doubles[base + MIN] = min
     doubles[base + MAX] = max
     const at = sketchAt(stored)
-    if (this.sketch && at >= 0) ints[row * INTS + SKETCH_NUMBER] = sketches.decode(stored, at)
+    if (this.sketch && at >= 0) ints[row * INTS + BUCKETS] = buckets.decode(stored, at)
   }
 
   #addCounts({ rows, stats }: Section): void {
@@ -162,11 +163,11 @@ export class Rows {
   }
 
   #addSamples({ samples, sampleRow, sampleBucket }: Section): void {
-    const { ints, sketches } = this.#table
+    const { ints, buckets } = this.#table
     const found = this.#found
     for (let i = 0; i < samples; i++) {
-      const place = found[sampleRow[i]] * INTS + SKETCH_NUMBER
-      ints[place] = sketches.count(ints[place], sampleBucket[i])
+      const place = found[sampleRow[i]] * INTS + BUCKETS
+      ints[place] = buckets.count(ints[place], sampleBucket[i])
     }
   }
 
@@ -225,7 +226,7 @@ export class Rows {
    */
   letGo(all: boolean): boolean {
     const { isDirty, isBehind, doubles, size } = this.#table
-    if (!all && size < this.#sizeMax && this.sketchBytes < this.#sketchBytesMax) return false
+    if (!all && size < this.#sizeMax && this.cells < this.#cellsMax) return false
     const rows = new Int32Array(size)
     let kept = 0
     for (let row = 0; row < size; row++) {
@@ -234,7 +235,7 @@ export class Rows {
     }
     this.#keep(rows.subarray(0, kept))
     this.#sizeMax = Math.max(KEPT_ROWS_MIN, this.size * MORE)
-    this.#sketchBytesMax = Math.max(KEPT_SKETCH_BYTES_MIN, this.sketchBytes * MORE)
+    this.#cellsMax = Math.max(KEPT_BUCKETS_MIN, this.cells * MORE)
     return true
   }
 

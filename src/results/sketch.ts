@@ -63,50 +63,13 @@ export function encodeBuckets(
     const bucket = buckets[i]
     const count = counts[i]
     if (count === 0) continue
-    end = putBucket(target, end, bucket, last, count)
+    const step = last === undefined ? ((bucket << 1) ^ (bucket >> 31)) >>> 0 : bucket - last
+    if (step < 128) target[end++] = step
+    else end = putVarint(target, end, step)
+    if (count < 128) target[end++] = count
+    else end = putVarint(target, end, count)
     last = bucket
   }
-  return end
-}
-
-/**
- * Writes the buckets in samples[from, to), which are in rising order and of which so many are different, each with how often
- * it is there, to `target` from `at` on; returns the end.
- */
-export function encodeSamples(
-  samples: Int32Array,
-  from: number,
-  to: number,
-  different: number,
-  target: Uint8Array,
-  at: number,
-): number {
-  let end = putVarint(target, at, different)
-  let last: number | undefined
-  for (let i = from; i < to; ) {
-    const bucket = samples[i]
-    const first = i
-    while (i < to && samples[i] === bucket) i++
-    end = putBucket(target, end, bucket, last, i - first)
-    last = bucket
-  }
-  return end
-}
-
-/** `last`: the bucket before this one, if there is one. */
-function putBucket(
-  target: Uint8Array,
-  at: number,
-  bucket: number,
-  last: number | undefined,
-  count: number,
-): number {
-  let end = at
-  const step = last === undefined ? ((bucket << 1) ^ (bucket >> 31)) >>> 0 : bucket - last
-  if (step < 128) target[end++] = step
-  else end = putVarint(target, end, step)
-  if (count < 128) target[end++] = count
-  else end = putVarint(target, end, count)
   return end
 }
 

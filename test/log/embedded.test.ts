@@ -7,11 +7,11 @@ import { readdir, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { leastBytes, segmentBytesMax } from '../../src/config/log-size.ts'
-import { sizeOf } from '../../src/log/embedded/files.ts'
+import { ChunkSupply, sizeOf } from '../../src/log/embedded/files.ts'
 import { leftBy, writersIn } from '../../src/log/embedded/left.ts'
 import { EmbeddedReader } from '../../src/log/embedded/reader.ts'
 import { EmbeddedWriter } from '../../src/log/embedded/writer.ts'
-import { realFileSystem } from '../../src/log/filesystem.ts'
+import { type FileSystem, realFileSystem } from '../../src/log/filesystem.ts'
 import { connectLink, SocketLinkServer } from '../../src/log/link.ts'
 import type { LogEntry } from '../../src/log/log.ts'
 import { logFolder, openLocalWriter } from '../../src/log/open.ts'
@@ -203,6 +203,43 @@ test('chunks never take more than retention.maxBytes, also when that was lowered
   })
   await later.stop()
   assert.deepEqual(later.names, [])
+})
+
+test('a chunk that is made is flushed bit by bit: others wait for their own flush behind it', async (t) => {
+  const log = await folder('embedded')
+  t.after(() => log.destroy())
+  let [made, written, most] = [0, 0, 0]
+  const fs: FileSystem = {
+    ...realFileSystem,
+    async open(path, how) {
+      const file = await realFileSystem.open(path, how)
+      if (how !== 'create') return file
+      const { write, sync, close } = file
+      return Object.assign(file, {
+        write(buffers: Buffer[], position: number) {
+          written += buffers.reduce((sum, { length }) => sum + length, 0)
+          most = Math.max(most, written)
+          return write.call(file, buffers, position)
+        },
+        async sync() {
+          await sync.call(file)
+          made += written
+          written = 0
+        },
+        close() {
+          assert.equal(written, 0, 'all of it is flushed')
+          return close.call(file)
+        },
+      })
+    },
+  }
+  const chunkBytes = 50 * 2 ** 20
+  const supply = new ChunkSupply(fs, log.config.dataDir, { chunkBytes, chunksMax: 2 }, 0)
+  const chunk = await supply.take('0123456789abcdef-0000000000000000.chunk')
+  assert.equal(await chunk.size(), chunkBytes)
+  assert.equal(made, chunkBytes)
+  assert.ok(most <= 4 * 2 ** 20, `${most} bytes at once`)
+  await chunk.close()
 })
 
 test('a data directory too deep for a socket is refused by name', async () => {

@@ -96,7 +96,7 @@ function ratioTable(pairs: readonly Pair[]): string {
     ['ack p99 ms', 'p99', 1],
     ['CPU us/event', 'cpuUs', 2],
     ['private MB', 'privateMb', 0],
-    ['of it anonymous', 'anonymousMb', 0],
+    ['of it anonymous, MB', 'anonymousMb', 0],
   ]
   const rows = pairs.flatMap(({ name, a, b }) =>
     columns.flatMap(([title, field, digits]) => {

@@ -57,7 +57,7 @@ async function processed(daemon: Daemon, shape: Line, events: number): Promise<n
   return ((await daemon.status()).processed.events - before) / seconds
 }
 
-const MEMORY = ['private MB', 'of it anonymous']
+const MEMORY = ['private MB', 'of it anonymous, MB']
 
 /** For the columns of MEMORY. */
 function memoryOf(daemon: Daemon): string[] {

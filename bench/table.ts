@@ -53,7 +53,7 @@ export function resultTable(results: readonly Result[]): string {
     'p95',
     'p99',
     'private MB',
-    'of it anonymous',
+    'of it anonymous, MB',
     'CPU us/event',
     'CPU %',
     'generator us/request',

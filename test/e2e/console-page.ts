@@ -91,11 +91,9 @@ export function cells(page: Page, table: string): Promise<string[][]> {
   )
 }
 
-const axe = readFile(join(root, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8')
-
 /** What axe-core finds wrong with the page as it is now, with the elements. */
 export async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(await axe)
+  await page.evaluate(await readFile(join(root, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8'))
   return page.evaluate(`axe.run(document).then(({ violations }) =>
     violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html)))`)
 }

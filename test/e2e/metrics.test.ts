@@ -58,7 +58,7 @@ test('one scrape has every metric of every process, and promtool finds no fault 
   for (const [role, worker] of workers) {
     const of = [`role="${role}"`, `worker="${worker}"`]
     assert.equal(scrape.total('millrace_worker_up', ...of), 1, `${of} is up`)
-    assert.ok(scrape.has('millrace_worker_stale', ...of), `${of} is fresh or stale`)
+    assert.ok(scrape.has('millrace_worker_stale', ...of), `whether ${of} is stale`)
     for (const name of ['process_resident_memory_bytes', 'nodejs_heap_size_used_bytes']) {
       assert.ok(scrape.total(name, ...of) > 1e6, `${name} of ${of}`)
     }

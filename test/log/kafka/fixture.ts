@@ -73,6 +73,11 @@ export class Heard implements BrokerHooks {
     this.#tell()
   }
 
+  /** As it was told last. On a slow machine there may be absences that nobody made. */
+  get isAway(): boolean {
+    return this.away.length > this.backs
+  }
+
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) await new Promise<void>((resolve) => this.#changed.push(resolve))
   }

@@ -86,11 +86,10 @@ for (const client of clients) {
     const [a, b] = [new Owner(t, config, 'a'), new Owner(t, config, 'b')]
     await shared([a, b])
     const before = [a.owned, b.owned, a.changes, b.changes]
-    const told = [a, b].map(({ heard }) => ({ heard, aways: heard.away.length, backs: heard.backs }))
     await kafka.kill()
-    await Promise.all(told.map(({ heard, aways }) => heard.until(() => heard.away.length > aways)))
+    await Promise.all([a, b].map(({ heard }) => heard.until(() => heard.isAway)))
     await kafka.restart()
-    await Promise.all(told.map(({ heard, backs }) => heard.until(() => heard.backs > backs)))
+    await Promise.all([a, b].map(({ heard }) => heard.until(() => !heard.isAway)))
     assert.deepEqual([a.owned, b.owned, a.changes, b.changes], before)
     // The group still works.
     await b.leave()

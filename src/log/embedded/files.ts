@@ -12,7 +12,7 @@ import { CHUNK_BYTES_MAX } from '../../limits.ts'
 import type { File, FileSystem } from '../filesystem.ts'
 import { LogFull, LogUnavailable } from '../log.ts'
 
-/** A chunk that is made is flushed each time so much is written: whatever else is flushed waits behind that, 5 ms or so. */
+/** A chunk that is made is flushed each time so much is written: acks wait behind that for their own flush. */
 const MADE_BYTES = 4 * 1024 * 1024
 const ZEROS = Buffer.alloc(MADE_BYTES)
 

@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, utimes } from 'node:fs/promises'
+import { readdir, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { leastBytes, segmentBytesMax } from '../../src/config/log-size.ts'
-import { ChunkSupply, sizeOf } from '../../src/log/embedded/files.ts'
+import { ChunkSupply, chunkName, sizeOf } from '../../src/log/embedded/files.ts'
 import { leftBy, writersIn } from '../../src/log/embedded/left.ts'
 import { EmbeddedReader } from '../../src/log/embedded/reader.ts'
+import { RECORD_HEAD_BYTES, writeHead } from '../../src/log/embedded/record.ts'
 import { EmbeddedWriter } from '../../src/log/embedded/writer.ts'
 import { type FileSystem, realFileSystem } from '../../src/log/filesystem.ts'
 import { connectLink, SocketLinkServer } from '../../src/log/link.ts'
@@ -102,6 +103,23 @@ test('what a killed listener has left is told by its newest record, before and a
   assert.deepEqual(await leftBy(realFileSystem, path, child.writer), left)
   await reading.stop()
   assert.equal(await leftBy(realFileSystem, path, '0123456789abcdef'), undefined)
+})
+
+test('a chunk that was used before and not written again says nothing of what is left', async (t) => {
+  const log = await folder('embedded')
+  t.after(() => log.destroy())
+  const writer = '0123456789abcdef'
+  const put = (first: number, sequence: number) => {
+    const one = segment('n', 100)
+    one.stamp(writer, sequence, sequence, sequence)
+    const head = Buffer.alloc(RECORD_HEAD_BYTES)
+    writeHead(head, 0, one, 0, sequence * 1000)
+    return writeFile(join(log.config.dataDir, chunkName(writer, first)), Buffer.concat([head, one.bytes]))
+  }
+  await put(5, 2)
+  await put(6, 6)
+  const left = await leftBy(realFileSystem, log.config.dataDir, writer)
+  assert.deepEqual([left?.segments, left?.trimmed.events], [7, 6])
 })
 
 test('a listener that is stopped is alive, and not in the way of others', { timeout: 60_000 }, async (t) => {

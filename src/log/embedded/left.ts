@@ -74,9 +74,11 @@ async function headIn(
   }
 }
 
-async function oldestOf(file: File, { writer }: ChunkName): Promise<Head | undefined> {
-  const head = Buffer.allocUnsafeSlow(HEAD_BYTES)
-  return readHead(head.subarray(0, await file.read(head, 0)), 0, writer)
+/** A chunk that was used before may still begin with an older record of the same writer. */
+async function oldestOf(file: File, { writer, first }: ChunkName): Promise<Head | undefined> {
+  const block = Buffer.allocUnsafeSlow(HEAD_BYTES)
+  const head = readHead(block.subarray(0, await file.read(block, 0)), 0, writer)
+  return head?.sequence === first ? head : undefined
 }
 
 /** The head of the last whole record. */

@@ -30,8 +30,13 @@ export function processesOf(pid: number): Process[] {
   })
 }
 
+/** Over all of them. */
+export function sumOf(processes: readonly Process[], field: Exclude<keyof Process, 'pid'>): number {
+  return processes.reduce((sum, process) => sum + process[field], 0)
+}
+
 export function cpuOf(pid: number): number {
-  return processesOf(pid).reduce((sum, process) => sum + process.cpu, 0)
+  return sumOf(processesOf(pid), 'cpu')
 }
 
 function stat(pid: number): { parent: number; cpu: number } | undefined {

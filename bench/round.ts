@@ -3,7 +3,7 @@
 import { Daemon } from './daemon.ts'
 import { bodiesOf, EVENT_BYTES_MIN } from './events.ts'
 import { generate } from './generator.ts'
-import { cpuOf, processesOf } from './processes.ts'
+import { cpuOf, processesOf, sumOf } from './processes.ts'
 
 /** A load, and the configuration that is under it. */
 export interface Line {
@@ -172,9 +172,9 @@ async function measure(
     p99: outcome.latency.quantile(0.99),
     lagEvents: after.status.lag.events,
     catchUpMs,
-    privateMb: processes.reduce((sum, process) => sum + process.privateMb, 0),
-    anonymousMb: processes.reduce((sum, process) => sum + process.anonymousMb, 0),
-    residentMb: processes.reduce((sum, process) => sum + process.residentMb, 0),
+    privateMb: sumOf(processes, 'privateMb'),
+    anonymousMb: sumOf(processes, 'anonymousMb'),
+    residentMb: sumOf(processes, 'residentMb'),
     cpuUs: ((after.cpu - before.cpu) / seen) * 1e6,
     generatorUs: outcome.cpuUs,
     daemonCpu: ((after.cpu - before.cpu) / span) * 100,

@@ -9,7 +9,7 @@ import { Daemon } from './daemon.ts'
 import { bodiesOf } from './events.ts'
 import { generate, type Outcome } from './generator.ts'
 import { describeMachine, machineLine } from './machine.ts'
-import { cpuOf, processesOf } from './processes.ts'
+import { cpuOf, processesOf, sumOf } from './processes.ts'
 import { type Line, line, measured } from './round.ts'
 import { markdown, median, short } from './spread.ts'
 
@@ -62,9 +62,7 @@ const MEMORY = ['private MB', 'of it anonymous, MB']
 /** For the columns of MEMORY. */
 function memoryOf(daemon: Daemon): string[] {
   const processes = processesOf(daemon.pid)
-  return (['privateMb', 'anonymousMb'] as const).map((field) =>
-    processes.reduce((sum, one) => sum + one[field], 0).toFixed(0),
-  )
+  return (['privateMb', 'anonymousMb'] as const).map((field) => sumOf(processes, field).toFixed(0))
 }
 
 /** What the files of the results take on disk, megabytes. */

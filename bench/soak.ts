@@ -11,7 +11,7 @@ import { bodiesOf } from './events.ts'
 import { flatness, type Look } from './flat.ts'
 import { generate } from './generator.ts'
 import { describeMachine, machineLine } from './machine.ts'
-import { processesOf } from './processes.ts'
+import { processesOf, sumOf } from './processes.ts'
 import { line } from './round.ts'
 import { short } from './spread.ts'
 
@@ -89,7 +89,7 @@ try {
     const { latency } = await run(every, rate)
     const look: Look = {
       at: (performance.now() - began) / 1000,
-      privateMb: processesOf(daemon.pid).reduce((sum, one) => sum + one.privateMb, 0),
+      privateMb: sumOf(processesOf(daemon.pid), 'privateMb'),
       diskMb: await diskMb(daemon.folder),
       p50: latency.quantile(0.5),
       p99: latency.quantile(0.99),

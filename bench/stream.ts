@@ -11,7 +11,7 @@ import { bodies } from './events.ts'
 import { generate } from './generator.ts'
 import { GrpcLoadClient, grpcMessage } from './grpc-client.ts'
 import { describeMachine, machineLine } from './machine.ts'
-import { cpuOf, processesOf } from './processes.ts'
+import { cpuOf, processesOf, sumOf } from './processes.ts'
 import { markdown, spread } from './spread.ts'
 import { clientFrame, StreamClient } from './stream-client.ts'
 import { methodLine } from './table.ts'
@@ -250,7 +250,7 @@ async function round(line: Line): Promise<Round> {
     const before = await look()
     await Promise.race([wait(seconds - 0.5), loading])
     const after = await look()
-    const privateMb = processesOf(daemon.pid).reduce((sum, one) => sum + one.privateMb, 0)
+    const privateMb = sumOf(processesOf(daemon.pid), 'privateMb')
     const outcome = await loading
     const accepted = after.accepted - before.accepted
     const own = after.own.user + after.own.system - before.own.user - before.own.system

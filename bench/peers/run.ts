@@ -7,7 +7,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { bodies } from '../events.ts'
-import { cpuOf, processesOf } from '../processes.ts'
+import { cpuOf, processesOf, sumOf } from '../processes.ts'
 import type { Running, Shape, System } from './load.ts'
 import { installPeers } from './packages.ts'
 import { type Measured, printTables } from './report.ts'
@@ -63,7 +63,7 @@ async function measure(running: Running, shape: Shape, warmupSeconds: number): P
     rate,
     p50: outcome.latency.quantile(0.5),
     p99: outcome.latency.quantile(0.99),
-    privateMb: after.processes.reduce((sum, process) => sum + process.privateMb, 0),
+    privateMb: sumOf(after.processes, 'privateMb'),
     cpuUs: ((after.cpu - before.cpu) / span / rate) * 1e6,
     processed: after.processed === undefined ? undefined : (after.processed - before.processed!) / span,
     refused: [...outcome.others.values()].reduce((sum, n) => sum + n, 0),

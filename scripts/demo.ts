@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util'
 import { Client, type Status } from '../src/client/index.ts'
 import { brokersFor } from './brokers/for-kind.ts'
 import { type Answers, askDuckDb, askMillrace, compare } from './demo-questions.ts'
+import { reservePort } from './ports.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const entry = join(root, 'dist', 'index.js')
@@ -37,7 +38,10 @@ interface Running {
 
 async function startDaemon(dataDir: string, more: string[]): Promise<Running> {
   const settings = [`dataDir=${dataDir}`, `measures=[${measures.join(', ')}]`, ...more]
-  if (!interactive) settings.push('http.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0')
+  if (!interactive) {
+    for (const door of ['http', 'grpc', 'admin'])
+      settings.push(`${door}.listen=127.0.0.1:${await reservePort()}`)
+  }
   const child = spawn(
     process.execPath,
     [entry, 'start', ...settings.flatMap((setting) => ['--set', setting])],

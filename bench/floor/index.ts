@@ -5,8 +5,8 @@
 //   node floor/index.js DIR [LISTENERS]
 
 import { fork } from 'node:child_process'
-import { type AddressInfo, createServer } from 'node:net'
 import { availableParallelism } from 'node:os'
+import { reservePort } from '../../scripts/ports.ts'
 import { startListener } from './listener.ts'
 import { startProcessor } from './processor.ts'
 
@@ -25,7 +25,7 @@ if (process.send === undefined) {
     return heard
   }
   await start('processor', 0)
-  const shared = await freePort() // uWebSockets.js shares a port that is named, not one that it chose
+  const shared = await reservePort() // uWebSockets.js shares a port that is named, not one that it chose
   for (let n = 0; n < Number(listeners); n++) await start(String(n), shared)
   say({ msg: 'ready', http: `http://127.0.0.1:${shared}` })
 } else {
@@ -35,13 +35,4 @@ if (process.send === undefined) {
     await startProcessor(dir)
     process.send(0)
   } else process.send(await startListener(dir, Number(lane), Number(port)))
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
 }

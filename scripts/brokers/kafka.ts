@@ -1,4 +1,4 @@
-// A real Kafka broker for tests, demos and benches: one KRaft node on free loopback ports, in a folder of its own.
+// A real Kafka broker for tests, demos and benches: one KRaft node on loopback ports of its own, in a folder of its own.
 //
 // The broker is fetched once, by Maven and with its checksums, into .cache/kafka; it needs `mvn` and a Java 17 or later.
 
@@ -6,10 +6,11 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer, type Server } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { reservePort } from '../ports.ts'
 import { pause } from './pause.ts'
 
 const run = promisify(execFile)
@@ -20,8 +21,6 @@ const HOST = '127.0.0.1'
 
 const READY_MS_MAX = 60_000
 const TAIL_BYTES = 4096
-/** Another process may take a port that was free a moment ago. */
-const STARTS_MAX = 3
 
 /** An account of the SASL listener: it may come with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. */
 export interface Account {
@@ -75,19 +74,14 @@ export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
   const libraries = await fetchKafka()
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'millrace-kafka-')))
   const removes = options.folder === undefined
-  for (let start = 1; ; start++) {
-    const node = new Node(libraries, folder, removes, options)
-    try {
-      await node.prepare()
-      await node.launch()
-      return node
-    } catch (error) {
-      await node.kill()
-      const taken = (error as Error).message.includes('Address already in use')
-      if (taken && start < STARTS_MAX) continue
-      if (removes) await rm(folder, { recursive: true, force: true })
-      throw error
-    }
+  const node = new Node(libraries, folder, removes, options)
+  try {
+    await node.prepare()
+    await node.launch()
+    return node
+  } catch (error) {
+    await node.stop()
+    throw error
   }
 }
 
@@ -125,8 +119,12 @@ class Node implements Kafka {
 
   /** Settings, certificates and a formatted store; a store that is there stays as it is. */
   async prepare(): Promise<void> {
-    const [plain, sasl, tls, controller] = await freePorts(4)
-    this.#ports = { plain, sasl, tls, controller }
+    this.#ports = {
+      plain: await reservePort(),
+      sasl: await reservePort(),
+      tls: await reservePort(),
+      controller: await reservePort(),
+    }
     await mkdir(this.#folder, { recursive: true })
     if (this.#options.tls !== undefined) this.certificates = await certify(join(this.#folder, 'tls'))
     const lines = Object.entries(this.#properties()).map(([key, value]) => `${key}=${value}\n`)
@@ -316,22 +314,6 @@ async function certify(folder: string): Promise<Certificates> {
   }
   await run('sh', ['-c', 'cat broker.key broker.crt > broker.pem'], { cwd: folder })
   return certificates
-}
-
-/** Ports that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = createServer()
-      return new Promise<Server>((resolve, reject) => {
-        server.once('error', reject)
-        server.listen(0, HOST, () => resolve(server))
-      })
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }
 
 /** Asks for ApiVersions v0, which a broker answers as soon as it serves clients. */

@@ -1,11 +1,12 @@
-// A real nats-server with JetStream, for tests and benches: fetched once, started on free loopback ports.
+// A real nats-server with JetStream, for tests and benches: fetched once, started on loopback ports of its own.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { reservePort } from '../ports.ts'
 import { fetchWheel } from '../tools/wheel.ts'
 import { pause } from './pause.ts'
 
@@ -22,8 +23,6 @@ export interface NatsOptions {
   folder?: string
   /** Sync to disk before each confirmation. */
   syncAlways?: boolean
-  /** A free one where none is given. */
-  port?: number
   user?: { name: string; password: string }
   token?: string
   /** Public nkey that may connect. */
@@ -57,7 +56,8 @@ export interface Nats {
 export async function startNats(options: NatsOptions = {}): Promise<Nats> {
   const binary = await fetchNats()
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'millrace-nats-')))
-  const server = new NatsServer(binary, folder, options)
+  const ports = { clients: await reservePort(), monitor: await reservePort() }
+  const server = new NatsServer(binary, folder, ports, options)
   try {
     await server.start()
   } catch (error) {
@@ -78,31 +78,35 @@ function fetchNats(): Promise<string> {
   })
 }
 
+interface Ports {
+  clients: number
+  monitor: number
+}
+
 class NatsServer implements Nats {
   readonly #binary: string
   readonly #folder: string
   readonly #options: NatsOptions
-  #port: number
-  #monitorPort = -1
+  readonly #ports: Ports
   #child: ChildProcess | undefined
   #exited: Promise<unknown> = Promise.resolve()
   #said = ''
 
-  constructor(binary: string, folder: string, options: NatsOptions) {
+  constructor(binary: string, folder: string, ports: Ports, options: NatsOptions) {
     this.#binary = binary
     this.#folder = folder
+    this.#ports = ports
     this.#options = options
-    this.#port = options.port ?? -1
   }
 
   get servers(): string[] {
-    return [`127.0.0.1:${this.#port}`]
+    return [`127.0.0.1:${this.#ports.clients}`]
   }
   get url(): string {
-    return `nats://127.0.0.1:${this.#port}`
+    return `nats://127.0.0.1:${this.#ports.clients}`
   }
   get monitor(): string {
-    return `http://127.0.0.1:${this.#monitorPort}`
+    return `http://127.0.0.1:${this.#ports.monitor}`
   }
   get pid(): number {
     return this.#child!.pid!
@@ -140,9 +144,8 @@ class NatsServer implements Nats {
   #config(): string {
     const { syncAlways, user, token, nkey, tls, maxStore = 2 ** 40, maxPayload = 2 ** 25 } = this.#options
     const lines = [
-      `listen: "127.0.0.1:${this.#port}"`,
-      `http: "127.0.0.1:${this.#monitorPort}"`,
-      `ports_file_dir: ${JSON.stringify(this.#folder)}`,
+      `listen: "127.0.0.1:${this.#ports.clients}"`,
+      `http: "127.0.0.1:${this.#ports.monitor}"`,
       `max_payload: ${maxPayload}`,
       // A restarted client must not wait for a writer that stalls for long: tests kill and stop the server.
       'write_deadline: "10s"',
@@ -165,27 +168,14 @@ class NatsServer implements Nats {
     return `${lines.join('\n')}\n`
   }
 
-  /** The ports are read from the server's own file; from then on they are fixed, so that it comes back on them. */
   async #ready(): Promise<void> {
     const deadline = performance.now() + READY_MS_MAX
     for (;;) {
       if (this.#child === undefined) throw new Error(`nats-server ended at its start:\n${this.#said}`)
-      await this.#readPorts()
-      if (this.#monitorPort > 0 && (await this.#healthy())) return
+      if (await this.#healthy()) return
       if (performance.now() > deadline) throw new Error(`nats-server is not ready:\n${this.#said}`)
       await wait(10)
     }
-  }
-
-  async #readPorts(): Promise<void> {
-    if (this.#monitorPort > 0) return
-    const file = (await readdir(this.#folder)).find((name) => name.endsWith(`_${this.pid}.ports`))
-    if (file === undefined) return
-    const text = await readFile(join(this.#folder, file), 'utf8')
-    if (!text.trimEnd().endsWith('}')) return // still being written
-    const { nats, monitoring } = JSON.parse(text) as { nats: string[]; monitoring: string[] }
-    this.#port = Number(new URL(nats[0]).port)
-    this.#monitorPort = Number(new URL(monitoring[0]).port)
   }
 
   async #healthy(): Promise<boolean> {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { freePort } from '../../src/daemon/ports.ts'
+import { reservePort } from '../../scripts/ports.ts'
 import { shareConnections, yieldConnections } from '../../src/daemon/steer.ts'
 
 const CONNECTIONS = 64
@@ -46,7 +46,7 @@ async function shares(port: number, servers: Server[]): Promise<number[]> {
 }
 
 test('who leaves yields new connections to the one that joined last, until they are shared again', async (t) => {
-  const { port } = await freePort({ host: '127.0.0.1', port: 0 }, 0, 'http.listen')
+  const port = await reservePort()
   const servers = [1, 2, 3].map(() => new Server(t, port))
   const spread = await shares(port, servers)
   assert.ok(
@@ -71,7 +71,7 @@ test('who leaves yields new connections to the one that joined last, until they 
 })
 
 test('where nobody listens, nothing is yielded', async () => {
-  const { port } = await freePort({ host: '127.0.0.1', port: 0 }, 0, 'http.listen')
+  const port = await reservePort()
   assert.equal(yieldConnections(port), false)
   shareConnections(port)
 })

@@ -7,7 +7,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { atEnd, childrenOf, frame, killQuietly, root, temporaryFolder } from './daemon.ts'
+import { atEnd, childrenOf, frame, killQuietly, ownPorts, root, temporaryFolder } from './daemon.ts'
 
 const VERSION = '13.0.0'
 
@@ -30,9 +30,7 @@ test('clinic flame -- node dist: one process takes and counts events, Ctrl-C dra
   const env = {
     ...process.env,
     NO_INSIGHT: '1',
-    MILLRACE_HTTP__LISTEN: '127.0.0.1:0',
-    MILLRACE_GRPC__LISTEN: '127.0.0.1:0',
-    MILLRACE_ADMIN__LISTEN: '127.0.0.1:0',
+    ...(await ownPorts()),
   }
   const child = spawn(await clinic(), ['flame', '--open=false', '--', 'node', join(root, 'dist')], {
     cwd: folder,

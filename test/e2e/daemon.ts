@@ -1,4 +1,4 @@
-// Starts the real daemon as a child process on free ports and a folder of its own, and ends it with the test.
+// Starts the real daemon as a child process on ports and in a folder of its own, and ends it with the test.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path'
 import type { TestContext } from 'node:test'
 import { stringify } from 'yaml'
 import { millrace } from '#proto'
+import { reservePort } from '../../scripts/ports.ts'
 
 export const root = resolve(import.meta.dirname, '../../..')
 export const entry = join(root, 'dist', 'index.js')
@@ -46,6 +47,16 @@ export interface DaemonOptions {
   bootId?: string
 }
 
+/** Settings, as environment, of a daemon that something else starts. */
+export async function ownPorts(): Promise<Record<string, string>> {
+  const listen = async () => `127.0.0.1:${await reservePort()}`
+  return {
+    MILLRACE_HTTP__LISTEN: await listen(),
+    MILLRACE_GRPC__LISTEN: await listen(),
+    MILLRACE_ADMIN__LISTEN: await listen(),
+  }
+}
+
 /** A line of the daemon's log. */
 export type Line = Record<string, unknown> & { msg?: string; role?: string }
 
@@ -58,24 +69,31 @@ export class Daemon {
   #watchers: (() => void)[] = []
   http = ''
   admin = ''
-  /** `host:port`, where the configuration has a gateway; kept through restarts. */
+  /** `host:port`, where the configuration has a gateway. */
   grpc = ''
   /** The test is over: clients need not try any longer. */
   ended = false
   /** Kept through restarts, so that clients find the daemon again. */
-  #port = 0
+  readonly #ports: { http: number; grpc: number }
 
-  private constructor(dataDir: string, options: DaemonOptions) {
+  private constructor(dataDir: string, ports: { http: number; grpc: number }, options: DaemonOptions) {
     this.dataDir = dataDir
+    this.#ports = ports
     this.#options = options
   }
 
   /** A running daemon that ends, with its folder, when the test does. */
   static async start(t: TestContext, options: DaemonOptions = {}): Promise<Daemon> {
-    const dataDir = options.dataDir ?? (await temporaryFolder(t))
-    const daemon = new Daemon(dataDir, options)
-    atEnd(t, () => daemon.end())
+    const daemon = await Daemon.#make(t, options)
     await daemon.launch()
+    return daemon
+  }
+
+  static async #make(t: TestContext, options: DaemonOptions): Promise<Daemon> {
+    const dataDir = options.dataDir ?? (await temporaryFolder(t))
+    const ports = { http: await reservePort(), grpc: await reservePort() }
+    const daemon = new Daemon(dataDir, ports, options)
+    atEnd(t, () => daemon.end())
     return daemon
   }
 
@@ -86,8 +104,7 @@ export class Daemon {
 
   /** A daemon that is expected to end by itself: resolves with how it ended. */
   static async run(t: TestContext, options: DaemonOptions = {}) {
-    const daemon = new Daemon(options.dataDir ?? (await temporaryFolder(t)), options)
-    atEnd(t, () => daemon.end())
+    const daemon = await Daemon.#make(t, options)
     daemon.#spawn()
     return { ...(await daemon.exited()), daemon }
   }
@@ -109,7 +126,6 @@ export class Daemon {
     if (ready.grpc !== undefined) this.grpc = String(ready.grpc)
     if (ready.http === undefined) return // a daemon of processors
     this.http = String(ready.http)
-    this.#port = Number(new URL(this.http).port)
   }
 
   #spawn(): void {
@@ -117,15 +133,15 @@ export class Daemon {
     const settings = merge(
       {
         dataDir: this.dataDir,
-        http: { listen: `127.0.0.1:${this.#port}` },
-        grpc: 'none', // a process less, where it is not what is tested
+        http: { listen: `127.0.0.1:${this.#ports.http}` },
+        grpc: 'none', // a process less, where it is not what is tested; {} for one
         admin: { listen: '127.0.0.1:0' },
         cluster: { listeners: 2 },
         log: { retention: { maxBytes: '256MiB' } },
       },
       config ?? {},
     )
-    if (this.grpc !== '') settings.grpc = { ...(settings.grpc as Settings), listen: this.grpc }
+    if (isMap(settings.grpc)) settings.grpc = { listen: `127.0.0.1:${this.#ports.grpc}`, ...settings.grpc }
     // One key of a section each: a file may say the others.
     const leaves = Object.entries(settings).flatMap(([key, value]): [string, unknown][] =>
       isMap(value)

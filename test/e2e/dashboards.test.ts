@@ -43,7 +43,7 @@ async function embedded(t: TestContext): Promise<Daemon> {
     dataDir,
     config: {
       handlers: [handler],
-      grpc: { listen: '127.0.0.1:0' },
+      grpc: {},
       log: { partitions: 2, retention: { maxBytes: '512MiB' } },
     },
   })

@@ -12,7 +12,7 @@ const CLIENTS = 3
 
 test(`gRPC: acked is kept and counted once through ${KILLS} kills of random processes`, async (t) => {
   const { pick, between, seed } = random(t)
-  const daemon = await Daemon.start(t, { config: { grpc: { listen: '127.0.0.1:0' } } })
+  const daemon = await Daemon.start(t, { config: { grpc: {} } })
   const clients = Array.from(
     { length: CLIENTS },
     (_, i) => new StreamingClient(daemon, `grpc-${i}`, seed + i),

@@ -14,7 +14,7 @@ import { fetchGrpcurl } from '../../scripts/grpcurl.ts'
 import { atEnd, Daemon, type DaemonOptions, frame } from './daemon.ts'
 import { type AckStream, endOf, GrpcClient, problemOf, StreamingClient } from './grpc-client.ts'
 
-const config = { grpc: { listen: '127.0.0.1:0' } }
+const config = { grpc: {} }
 const event = { source: 'test', type: 'test', subject: 's', value: 2 }
 
 async function setUp(t: TestContext, more: DaemonOptions['config'] = {}) {

@@ -81,7 +81,7 @@ test('a port or a data directory that is taken is an error at start', async (t) 
 
 test('it tells pm2 that it is ready, and ends on its message', async (t) => {
   const folder = await temporaryFolder(t)
-  const sets = [`dataDir=${folder}`, 'http.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0']
+  const sets = [`dataDir=${folder}`, ...['http', 'grpc', 'admin'].map((door) => `${door}.listen=127.0.0.1:0`)]
   const child = spawn(process.execPath, [entry, ...['start', ...sets.flatMap((set) => ['--set', set])]], {
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })

@@ -41,7 +41,7 @@ test('nothing that a client sends in an event is in any line of the log, at leve
     dataDir,
     config: {
       handlers: [join(folder, 'handler.mjs')],
-      grpc: { listen: '127.0.0.1:0' },
+      grpc: {},
       logging: { level: 'trace' },
       cluster: { listeners: 1 },
     },
@@ -212,7 +212,7 @@ test('the level changes in all processes without a restart, until a reload', asy
 
 test('at debug each request is a line with its correlation id, some a second; at info there is none', async (t) => {
   const daemon = await Daemon.start(t, {
-    config: { cluster: { listeners: 1 }, grpc: { listen: '127.0.0.1:0' } },
+    config: { cluster: { listeners: 1 }, grpc: {} },
   })
   const grpc = new GrpcClient(daemon.grpc)
   atEnd(t, () => grpc.close())

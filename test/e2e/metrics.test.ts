@@ -26,7 +26,7 @@ const workers: [Role, worker: number][] = [
   ['processor', 0],
   ['gateway', 0],
 ]
-const config = { cluster: { listeners: 2 }, grpc: { listen: '127.0.0.1:0' } }
+const config = { cluster: { listeners: 2 }, grpc: {} }
 
 /** Only where there are brokers. */
 const ofBrokers = /^millrace_log_(up|reconnects|missing)/

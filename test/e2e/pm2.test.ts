@@ -7,7 +7,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { atEnd, frame, root, temporaryFolder } from './daemon.ts'
+import { atEnd, frame, ownPorts, root, temporaryFolder } from './daemon.ts'
 
 const VERSION = '7.0.4'
 
@@ -43,8 +43,7 @@ test('pm2 start, SIGHUP, reload and stop behave', async (t) => {
     PM2_HOME: home,
     PM2_DISCRETE_MODE: 'true',
     MILLRACE_DATADIR: join(home, 'data'),
-    MILLRACE_HTTP__LISTEN: '127.0.0.1:0',
-    MILLRACE_ADMIN__LISTEN: '127.0.0.1:0',
+    ...(await ownPorts()),
     MILLRACE_CLUSTER__LISTENERS: '1',
   }
   const pm2 = async (...words: string[]) =>

@@ -90,7 +90,7 @@ test('a rolling restart under load: no request fails, every worker is another on
 })
 
 test('what replaced and killed listeners have written stays accepted, and waits, until it is processed', async (t) => {
-  const { daemon, reload } = await start(t, {}, { grpc: { listen: '127.0.0.1:0' } })
+  const { daemon, reload } = await start(t, {}, { grpc: {} })
   const { roles } = await daemon.status()
   const pidOf = (role: string) => roles.find((one) => one.role === role)!.pid
   process.kill(pidOf('processor'), 'SIGSTOP')

@@ -408,8 +408,10 @@ export const REPLACE_MS_MAX = 60_000
 export const HANDSHAKE_MS_MAX = 1_000
 /** How long a replaced listener waits for connections that send nothing; the server cuts idle ones at 10 s, milliseconds. */
 export const CONNECTION_IDLE_MS_MAX = 14_000
-/** When a primary was killed, its successor waits for its workers' ports and files: what they began gets this long, milliseconds. */
+/** How long workers whose primary was killed may take to notice, milliseconds. */
 export const ORPHAN_MS_MAX = 2_000
+/** How long a worker that has failed may take to end by itself, milliseconds. */
+export const FAILED_MS_MAX = 2_000
 /** Lanes of listeners that are gone whose events are counted as accepted until they are processed: the oldest leave; 200 bytes each. */
 export const LANES_GONE_MAX = 1024
 /** First and longest wait before a dead worker is started again, milliseconds. */

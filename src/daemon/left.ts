@@ -32,7 +32,7 @@ export class LeftInLog {
   begin(): void {
     this.#alone = true
     this.#read()
-    // Workers of a primary that was killed go on for a moment: what they wrote since is read when they are gone, too.
+    // Workers of a primary that was killed may go on for a moment: what they wrote since is read when they are gone, too.
     const again = setTimeout(() => {
       this.#gone.clear()
       this.#read()

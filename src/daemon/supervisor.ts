@@ -1,7 +1,14 @@
 // Keeps each role running: starts it, starts it again when it dies, and gives up when it keeps dying by itself.
 
 import type { Config } from '../config/config.ts'
-import { CRASH_WINDOW_MS, CRASHES_MAX, REPLACE_MS_MAX, RESTART_MS_MAX, RESTART_MS_MIN } from '../limits.ts'
+import {
+  CRASH_WINDOW_MS,
+  CRASHES_MAX,
+  FAILED_MS_MAX,
+  REPLACE_MS_MAX,
+  RESTART_MS_MAX,
+  RESTART_MS_MIN,
+} from '../limits.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Link, RoleName } from './link.ts'
 
@@ -62,6 +69,7 @@ class Run {
   readonly http: boolean
   #begin = false
   #heard = false
+  #ending: NodeJS.Timeout | undefined
   ready = false
   readyAt = 0
   failure: { reason: string; exitCode?: number } | undefined
@@ -79,11 +87,15 @@ class Run {
       } else if (message.type === 'ready') {
         this.ready = true
         this.readyAt = Date.now()
-      } else if (message.type === 'failed') this.failure = message
-      else return
+      } else if (message.type === 'failed') {
+        this.failure = message
+        // Its exit may wait for a commit that waits for it.
+        this.#ending ??= setTimeout(() => child.kill(), FAILED_MS_MAX)
+      } else return
       changed()
     })
     child.onExit((code, signal) => {
+      clearTimeout(this.#ending)
       this.over = { code, signal }
       this.ready = false
       changed()
@@ -323,8 +335,7 @@ export class Slot {
 
   #isCrashLoop(run: Run): boolean {
     if (run.failure?.exitCode !== undefined) return true
-    const fromOutside = run.over?.signal != null && !crashSignals.has(run.over.signal) && run.readyAt > 0
-    if (fromOutside) return false
+    if (run.wasKilled && run.readyAt > 0) return false
     const now = Date.now()
     this.#crashes = this.#crashes.filter((at) => now - at < CRASH_WINDOW_MS)
     this.#crashes.push(now)

@@ -1,7 +1,7 @@
-// A worker process: runs the role that the primary names, until it is told to drain or the primary is gone.
+// A worker process: runs the role that the primary names, until it is told to drain. It ends with the primary.
 
 import type { Config } from '../config/config.ts'
-import { METRICS_INTERVAL_MS, ORPHAN_MS_MAX } from '../limits.ts'
+import { METRICS_INTERVAL_MS } from '../limits.ts'
 import { LogMisconfigured } from '../log/log.ts'
 import { access } from '../telemetry/access.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
@@ -148,8 +148,14 @@ export function worker(): void {
   process.on('SIGINT', () => {}) // Ctrl-C reaches the whole group; the primary decides
   process.on('SIGTERM', () => void runner.drain())
   process.on('uncaughtException', (error) => runner.fail(error))
-  link.onClose(() => {
-    setTimeout(() => process.exit(1), ORPHAN_MS_MAX).unref()
-    void runner.drain()
-  })
+  endWithPrimary()
+}
+
+/**
+ * When the primary is gone, so is this process: by SIGKILL, which it bears at any moment. node:cluster would have it exit,
+ * and an exit waits for libuv's threads, while the one of a commit waits until this one calls back: it would stay for ever,
+ * and no successor could own the results.
+ */
+export function endWithPrimary(): void {
+  process.prependListener('disconnect', () => process.kill(process.pid, 'SIGKILL'))
 }

@@ -5,7 +5,7 @@ import { pino } from 'pino'
 import type { Config } from '../../src/config/config.ts'
 import type { Message } from '../../src/daemon/link.ts'
 import { type Child, Slot } from '../../src/daemon/supervisor.ts'
-import { CRASHES_MAX, RESTART_MS_MAX, RESTART_MS_MIN } from '../../src/limits.ts'
+import { CRASHES_MAX, FAILED_MS_MAX, RESTART_MS_MAX, RESTART_MS_MIN } from '../../src/limits.ts'
 
 /** A child that does what the test says. */
 class FakeChild implements Child {
@@ -17,7 +17,10 @@ class FakeChild implements Child {
     onMessage: (listener: (message: Message) => void) => void this.#events.on('message', listener),
     onClose: () => {},
   }
-  kill(): void {}
+  killed = false
+  kill(): void {
+    this.killed = true
+  }
   onExit(listener: (code: number | null, signal: string | null) => void): void {
     this.#events.on('exit', listener)
   }
@@ -96,6 +99,23 @@ test('kills from outside are no crash loop, crashes by signal are', (t) => {
     die('SIGSEGV')
   }
   assert.match(reasons[0], /SIGSEGV/)
+})
+
+test('one that has failed and does not end is killed, and that is a crash', (t) => {
+  const { children, reasons } = slot(t)
+  for (let n = 0; n < CRASHES_MAX; n++) {
+    assert.deepEqual(reasons, [])
+    const child = children.at(-1)!
+    child.say({ type: 'ready' })
+    child.say({ type: 'failed', reason: 'no store' })
+    t.mock.timers.tick(FAILED_MS_MAX - 1)
+    assert.equal(child.killed, false)
+    t.mock.timers.tick(1)
+    assert.equal(child.killed, true)
+    child.exit(null, 'SIGKILL')
+    t.mock.timers.tick(RESTART_MS_MAX)
+  }
+  assert.match(reasons[0], /processor ended 5 times.*no store/)
 })
 
 test('what starting again would not mend ends it at once', (t) => {

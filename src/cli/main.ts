@@ -1,36 +1,25 @@
 // The command line: finds the command, reads its words, and turns what went wrong into a message and an exit code.
 
-import { ConfigError } from '../config/load.ts'
 import { didYouMean } from '../config/nearest.ts'
+import { ConfigError } from '../config/problems.ts'
 import { version } from '../telemetry/version.ts'
-import { bench } from './bench.ts'
-import { check } from './check.ts'
 import { type Command, Failure, helpOf, type Io, readWords, UsageError } from './command.ts'
-import { dlq } from './dlq.ts'
-import { logLevel } from './log-level.ts'
-import { profile } from './profile.ts'
-import { query } from './query.ts'
-import { reconcile } from './reconcile.ts'
-import { send } from './send.ts'
-import { start } from './start.ts'
-import { status } from './status.ts'
-import { tap } from './tap.ts'
-import { top } from './top.ts'
 
-const commands: readonly Command[] = [
-  start,
-  check,
-  send,
-  query,
-  top,
-  tap,
-  status,
-  dlq,
-  reconcile,
-  profile,
-  logLevel,
-  bench,
-]
+/** By name, in the order in which they are listed; only the code of the one that runs is loaded. */
+const commands: Record<string, () => Promise<Command>> = {
+  start: async () => (await import('./start.ts')).start,
+  check: async () => (await import('./check.ts')).check,
+  send: async () => (await import('./send.ts')).send,
+  query: async () => (await import('./query.ts')).query,
+  top: async () => (await import('./top.ts')).top,
+  tap: async () => (await import('./tap.ts')).tap,
+  status: async () => (await import('./status.ts')).status,
+  dlq: async () => (await import('./dlq.ts')).dlq,
+  reconcile: async () => (await import('./reconcile.ts')).reconcile,
+  profile: async () => (await import('./profile.ts')).profile,
+  'log-level': async () => (await import('./log-level.ts')).logLevel,
+  bench: async () => (await import('./bench.ts')).bench,
+}
 
 /**
  * Runs `millrace ARGV`. Resolves with the exit code: 0 done, 1 failed, 2 wrong usage or configuration.
@@ -38,18 +27,16 @@ const commands: readonly Command[] = [
  */
 export async function main(argv: string[], io: Io = processIo()): Promise<number> {
   const [first, ...rest] = argv
-  if (first === '--help' || first === '-h' || first === 'help') return print(io, overview())
+  if (first === '--help' || first === '-h' || first === 'help') return print(io, await overview())
   if (first === '--version' || first === 'version') return print(io, `${version()}\n`)
   const isName = first !== undefined && !first.startsWith('-')
-  const command = isName ? commands.find(({ name }) => name === first) : start
-  if (command === undefined) {
-    const near = didYouMean(
-      first,
-      commands.map(({ name }) => name),
-    )
-    io.stderr.write(`millrace: there is no command ${first}${near}\nmillrace --help lists them\n`)
+  const name = isName ? first : 'start'
+  if (!Object.hasOwn(commands, name)) {
+    const near = didYouMean(name, Object.keys(commands))
+    io.stderr.write(`millrace: there is no command ${name}${near}\nmillrace --help lists them\n`)
     return 2
   }
+  const command = await commands[name]()
   try {
     const words = readWords(command, isName ? rest : argv)
     return words === undefined ? print(io, helpOf(command)) : await command.run(words, io)
@@ -72,8 +59,9 @@ function explain(error: Error, command: Command, io: Io): number {
   return 1
 }
 
-function overview(): string {
-  const lines = commands.map(({ name, operands, summary }) => {
+async function overview(): Promise<string> {
+  const all = await Promise.all(Object.values(commands).map((load) => load()))
+  const lines = all.map(({ name, operands, summary }) => {
     return `  ${`${name} ${operands}`.trimEnd().padEnd(20)}  ${summary}`
   })
   return [

@@ -4,7 +4,6 @@ import { createRequire, register } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { isDeepStrictEqual } from 'node:util'
 import type { HandlerPlan } from '../config/config.ts'
-import { planOf } from '../config/handlers.ts'
 import type { HandlerDefinition } from '../handler.ts'
 import type { Loaded } from './handling.ts'
 
@@ -25,6 +24,7 @@ export class HandlerError extends Error {
 /** `path` is absolute. Throws HandlerError. */
 export async function loadHandler(path: string): Promise<Loaded> {
   findPackage(path)
+  const { planOf } = await import('../config/handlers.ts') // threads without handlers do without the checks' library
   let exported: { default?: unknown }
   try {
     exported = await import(pathToFileURL(path).href)

@@ -1,14 +1,16 @@
 // Structured logs: JSON lines, or a readable form on a terminal. One line for one thing; never an event's data.
 
 import { type Logger, pino } from 'pino'
-import pretty from 'pino-pretty'
 
 export type { Logger }
+
+/** Loaded where somebody reads along: every process would load it. */
+const pretty = process.stderr.isTTY ? (await import('pino-pretty')).default : undefined
 
 /** A logger whose every line carries the role and the process. Writes to standard error. */
 export function createLogger(role: string, level: string): Logger {
   const options = { level, base: { role, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime }
-  if (process.stderr.isTTY) {
+  if (pretty !== undefined) {
     return pino(options, pretty({ destination: 2, sync: true, ignore: 'pid', translateTime: 'HH:MM:ss.l' }))
   }
   return pino(options, pino.destination({ dest: 2, sync: true }))

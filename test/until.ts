@@ -8,7 +8,7 @@ const LOOK_MS = 5
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what = String(condition),
-  mostMs = 60_000,
+  mostMs = 120_000,
 ): Promise<void> {
   const deadline = performance.now() + mostMs
   while (!(await condition())) {

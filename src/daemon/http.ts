@@ -18,7 +18,8 @@ import { refusalLog } from './refusals.ts'
 import { FinalError, type RoleParts } from './role.ts'
 import { shareConnections, yieldConnections } from './steer.ts'
 
-const STATUS_TIMEOUT_MS = 1000
+/** The primary waits twice half a second, for its workers' words and for what is left in the log. */
+const STATUS_TIMEOUT_MS = 5000
 const CONNECTIONS_CHECK_MS = 20
 const HARD_TO_LEAVE =
   'connections that are being made in this moment may be reset: they cannot be led to the successor here. ' +

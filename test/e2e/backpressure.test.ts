@@ -20,7 +20,7 @@ for (const kind of kinds) {
     const brokers = await startBrokers(t, kind)
     const log = logOf(kind, brokers, { retention: { maxBytes: '128MiB' } })
     const daemon = await Daemon.start(t, { config: { log } })
-    const { roles } = await daemon.status()
+    const { roles } = await daemon.until(({ log: { away } }) => away === undefined)
     const processor = roles.find(({ role }) => role === 'processor')!.pid
     process.kill(processor, 'SIGSTOP')
     atEnd(t, () => process.kill(processor, 'SIGCONT'))
@@ -67,7 +67,7 @@ for (const kind of kinds.slice(2)) {
   test(`${kind}: a broker that stands still leads to 503, bounded memory and full recovery`, async (t) => {
     const brokers = await startBrokers(t, kind)
     const daemon = await Daemon.start(t, { config: { log: logOf(kind, brokers) } })
-    const { roles } = await daemon.status()
+    const { roles } = await daemon.until(({ log: { away } }) => away === undefined)
     const server = brokers.kafka ?? brokers.nats!
     const body = frame(...Array.from({ length: 200 }, () => ({ subject: 's', data: new Uint8Array(1000) })))
     const statuses = new Map<number, number>()

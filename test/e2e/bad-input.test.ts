@@ -290,7 +290,7 @@ test('a body that comes in pieces, long after its headers, is taken', async (t) 
 
 test('a slow body that stops half way is cut off, and a client that goes away is forgotten', async (t) => {
   const daemon = await Daemon.start(t)
-  const neighbour = new Client(daemon, 'neighbour', 1)
+  const neighbour = new Client(daemon, 'neighbour', 1, { answerMs: 60_000 })
   const sending = neighbour.run()
 
   const { hostname, port } = new URL(daemon.http)

@@ -188,7 +188,7 @@ for (const transport of doors) {
     assert.ok(failure('malformed', /^malformed: event 1: type is missing/)(reason), String(reason))
     assert.equal(reason.status, 400)
     assert.equal(typeof reason.correlationId, 'string')
-    assert.equal((await daemon.status()).accepted.events, 3)
+    assert.equal((await daemon.processed(3)).accepted.events, 3)
   })
 
   test(`${transport}: an abort gives up what is in flight, at once`, async (t) => {

@@ -19,6 +19,7 @@ export class Client {
   retries = 0
   #daemon: Daemon
   readonly #data: Uint8Array
+  readonly #answerMs: number
   readonly #random: Omit<Random, 'seed'>
   #agent = new Agent({ keepAlive: true, maxSockets: 1 })
   #stopped = false
@@ -28,11 +29,12 @@ export class Client {
   /** Statuses other than 202 that were heard. */
   readonly refusals = new Set<number>()
 
-  /** `bytes`: data carried by each event, beside its number. */
-  constructor(daemon: Daemon, name: string, seed: number, { bytes = 0 } = {}) {
+  /** `bytes`: data carried by each event, beside its number. `answerMs`: how long it waits for an answer before it tries again. */
+  constructor(daemon: Daemon, name: string, seed: number, { bytes = 0, answerMs = ANSWER_MS_MAX } = {}) {
     this.#daemon = daemon
     this.#data = new Uint8Array(bytes)
     this.name = name
+    this.#answerMs = answerMs
     this.#random = generator(seed)
   }
 
@@ -101,7 +103,7 @@ export class Client {
           response.on('error', reject)
         },
       )
-      sent.setTimeout(ANSWER_MS_MAX, () => sent.destroy(new Error('no answer')))
+      sent.setTimeout(this.#answerMs, () => sent.destroy(new Error('no answer')))
       sent.on('error', reject)
       sent.end(body)
     })

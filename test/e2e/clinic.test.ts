@@ -63,8 +63,9 @@ test('clinic flame -- node dist: one process takes and counts events, Ctrl-C dra
     assert.equal(response.status, 202)
   }
   for (let processed = 0; processed < 400; ) {
-    const status = (await (await fetch(`${http}/v1/status`)).json()) as { processed: { events: number } }
-    processed = status.processed.events
+    const response = await fetch(`${http}/v1/status`)
+    assert.equal(response.status, 200)
+    processed = ((await response.json()) as { processed: { events: number } }).processed.events
   }
   const exited = new Promise((resolve) => child.once('exit', resolve))
   process.kill(-child.pid!, 'SIGINT')

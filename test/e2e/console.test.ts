@@ -140,15 +140,15 @@ test('while events flow and after, the page shows what the API says', { skip }, 
   await reads(page, '[data-total=accepted]', count(sent))
   await reads(page, '[data-total=processed]', count(sent))
   await reads(page, '[data-now=lagEvents]', '0')
-  assert.deepEqual(
-    (await cells(page, '#roles')).map(([role, state, pid, restarts]) => [
+  const roles = status.roles.map(({ role, pid, restarts }) => [role, 'ready', String(pid), String(restarts)])
+  let shown: string[][] = []
+  await until(async () => {
+    shown = (await cells(page, '#roles')).map(([role, ...others]) => [
       role.split(' ')[0],
-      state,
-      pid,
-      restarts,
-    ]),
-    status.roles.map(({ role, pid, restarts }) => [role, 'ready', String(pid), String(restarts)]),
-  )
+      ...others.slice(0, 3),
+    ])
+    return JSON.stringify(shown) === JSON.stringify(roles) // one that is late for a sample is silent in it
+  }, 'the roles are to be ready').catch(() => assert.deepEqual(shown, roles))
 
   // Every order of every measure.
   for (const by of ['count', 'sum', 'mean', 'max', 'min']) {
@@ -380,7 +380,7 @@ test('a profile is taken from the page, and its flame graph is there for whoever
   await reads(page, '#profile-told', 'No profile has been taken since the daemon was started.')
   await page.locator('#profile-form').getByLabel('Seconds').fill('1')
   await page.getByRole('button', { name: 'Take a CPU profile' }).click()
-  await reads(page, '#profile-told', /^A profile of 1 s, taken at \d\d:\d\d:\d\d\.$/)
+  await reads(page, '#profile-told', /^A profile of 1 s, taken at \d\d:\d\d:\d\d(, without .+)?\.$/)
   const flame = page.getByRole('img', { name: /^Flame graph/ })
   await flame.waitFor()
   const downloading = page.waitForEvent('download')

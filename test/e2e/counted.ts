@@ -25,10 +25,7 @@ export async function killRole(
     return
   }
   if (victim === 'primary') {
-    const exited = daemon.exited()
-    killQuietly(daemon.pid)
-    await exited
-    await daemon.launch()
+    await daemon.killPrimary()
     return
   }
   const status = await daemon.until((now) => now.roles.some(({ role }) => role === victim))

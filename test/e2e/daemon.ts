@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test'
 import { stringify } from 'yaml'
 import { millrace } from '#proto'
 import { reservePort } from '../../scripts/ports.ts'
+import { until } from '../until.ts'
 
 export const root = resolve(import.meta.dirname, '../../..')
 export const entry = join(root, 'dist', 'index.js')
@@ -233,7 +234,7 @@ export class Daemon {
   }
 
   /** Polls the status until it is as wanted. */
-  async until(condition: (status: Status) => boolean, timeoutMs = 30_000): Promise<Status> {
+  async until(condition: (status: Status) => boolean, timeoutMs = 120_000): Promise<Status> {
     const deadline = Date.now() + timeoutMs
     let last: Status | Error | undefined
     for (;;) {
@@ -274,6 +275,14 @@ export class Daemon {
     while ((await Promise.all(pids.map(isRunning))).includes(true)) {
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
+  }
+
+  /** Kills the primary alone and starts it again, while its workers end by themselves. */
+  async killPrimary(): Promise<void> {
+    const workers = await childrenOf(this.pid)
+    killQuietly(this.pid)
+    await this.exited()
+    await Promise.all([this.launch(), end(workers)])
   }
 
   /** For `after`: whatever is left of it goes. */
@@ -320,6 +329,19 @@ export async function childrenOf(pid: number): Promise<number[]> {
 async function isRunning(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2)[0] !== 'Z'
+}
+
+/** Resolves when these have ended by themselves; kills those that do not, and rejects. */
+async function end(pids: number[]): Promise<void> {
+  try {
+    await until(
+      async () => !(await Promise.all(pids.map(isRunning))).includes(true),
+      'workers to go with their primary',
+    )
+  } catch (error) {
+    for (const pid of pids) killQuietly(pid)
+    throw error
+  }
 }
 
 /** Sends a signal to a process that may have ended meanwhile. */

@@ -50,7 +50,7 @@ async function withFlights(t: TestContext, names: string[], env: Record<string, 
     '--json',
   ]
   const { stdout } = await promisify(execFile)(process.execPath, words)
-  await daemon.processed(JSON.parse(stdout).acked, 120_000)
+  await daemon.processed(JSON.parse(stdout).acked, 600_000)
   return daemon
 }
 

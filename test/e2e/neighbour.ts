@@ -6,7 +6,7 @@ import type { Daemon } from './daemon.ts'
 
 /** Sends good bodies from now on. To be called when the bad ones are through: asserts that nobody was hurt by them. */
 export function goodNeighbour(daemon: Daemon): () => Promise<void> {
-  const neighbour = new Client(daemon, 'neighbour', 1)
+  const neighbour = new Client(daemon, 'neighbour', 1, { answerMs: 60_000 }) // slow is not refused
   const sending = neighbour.run()
   return async () => {
     const before = neighbour.acked

@@ -50,7 +50,11 @@ async function nats(syncAlways: boolean): Promise<Client> {
 
 async function kafka(client: 'kafkajs' | 'platformatic', flush: boolean): Promise<Client> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bare-'))
-  const server = await startKafka({ folder, properties: flush ? { 'log.flush.interval.messages': '1' } : {} })
+  const server = await startKafka({
+    folder,
+    fast: true,
+    properties: flush ? { 'log.flush.interval.messages': '1' } : {},
+  })
   const js = new KafkaJs({ brokers: server.brokers, logLevel: logLevel.NOTHING })
   const admin = js.admin()
   await admin.connect()

@@ -36,7 +36,7 @@ async function nats(syncAlways: boolean): Promise<Setting> {
 
 async function kafka(client: string, properties: Record<string, string> = {}): Promise<Setting> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-kafka-'))
-  const server = await startKafka({ folder, properties })
+  const server = await startKafka({ folder, fast: true, properties })
   const sets = ['log.kind=kafka', `log.kafka.brokers=[${server.brokers}]`, `log.kafka.client=${client}`]
   return setting(sets, [server], [folder])
 }

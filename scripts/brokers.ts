@@ -24,7 +24,7 @@ try {
     console.log(`--set log.kind=jetstream --set log.jetstream.servers=${nats.servers}`)
   }
   if (wanted.includes('kafka')) {
-    const kafka = await startKafka({})
+    const kafka = await startKafka({ fast: true })
     started.push(kafka)
     console.log(`--set log.kind=kafka --set log.kafka.brokers=${kafka.brokers}`)
   }

@@ -11,6 +11,9 @@ import { atEnd, killQuietly } from '../../e2e/daemon.ts'
 import { until } from '../../until.ts'
 import { aside, configOf, ownServer, servers, Told } from './server.ts'
 
+/** How often leases are renewed at the least. */
+const RENEW_INTERVAL_MS = OWNER_SILENT_MS_MAX / 3
+
 /** What a member owns, and all that it has owned before. */
 class Member {
   owned: number[] = []
@@ -76,6 +79,23 @@ test('one member owns all partitions; those who come share evenly; who leaves ha
   assert.deepEqual(b.owned, [])
   await until(() => shared(8, [a, c], [4, 4]))
   assert.ok(performance.now() - left < OWNER_SILENT_MS_MAX / 2, 'not by waiting for the end of a lease')
+})
+
+test('a member that comes while another one takes partitions has its share at once', async (t) => {
+  const addresses = await servers()
+  const config = configOf(t, addresses, { partitions: 300 })
+  const bucket = `${config.log.jetstream.stream}-owners`
+  const connection = await aside(t, addresses)
+  connection.subscribe(`$KV.${bucket}.partition.0`, {
+    max: 1,
+    callback: () => connection.publish(`$KV.${bucket}.member.b`),
+  })
+  await connection.flush()
+  const a = await join_(t, config, 'a')
+  await until(() => a.owned.length === 300)
+  const took = performance.now()
+  await until(() => a.owned.length === 150)
+  assert.ok(performance.now() - took < RENEW_INTERVAL_MS, 'not with the next renewal')
 })
 
 test('at no time do two members believe that they own the same', async (t) => {

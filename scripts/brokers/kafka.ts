@@ -19,7 +19,7 @@ const root = resolve(import.meta.dirname, '../../..')
 const home = join(root, '.cache', 'kafka')
 const HOST = '127.0.0.1'
 
-const READY_MS_MAX = 60_000
+const READY_MS_MAX = 180_000
 const TAIL_BYTES = 4096
 
 /** An account of the SASL listener: it may come with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. */

@@ -310,6 +310,7 @@ class Connection {
   }
 }
 
+/** No reason to stay for a process that is done before: what is waited for here has connections. */
 function wait(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000))
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000).unref())
 }

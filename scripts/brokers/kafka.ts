@@ -21,7 +21,7 @@ const home = join(root, '.cache', 'kafka')
 const archive = join(home, 'classes.jsa')
 const HOST = '127.0.0.1'
 
-const READY_MS_MAX = 60_000
+const READY_MS_MAX = 180_000
 const TAIL_BYTES = 4096
 
 /** An account of the SASL listener: it may come with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. */

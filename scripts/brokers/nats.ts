@@ -16,7 +16,7 @@ const WHEELS: Record<string, string> = {
   x64: '8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79',
   arm64: '06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb',
 }
-const READY_MS_MAX = 15_000
+const READY_MS_MAX = 60_000
 
 export interface NatsOptions {
   /** Holds the configuration and the store; a fresh temporary one, removed by `stop`, where none is given. */

@@ -230,7 +230,7 @@ test('more events than it may look at are not looked at, and counted', async () 
   taps.open('one', { subject: 'nobody' }, 1000)
   const events = Array.from({ length: 50_000 }, () => event('x'))
   const segment = segmentOf(events)
-  const bodies = Math.floor((2 * TAP_WALKED_PER_SECOND_MAX) / events.length)
+  const bodies = Math.floor((20 * TAP_WALKED_PER_SECOND_MAX) / events.length)
   const started = performance.now()
   for (let i = 0; i < bodies; i++) taps.durable(segment, () => undefined)
   const seconds = (performance.now() - started) / 1000

@@ -31,7 +31,7 @@ const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, 
 
 export function conformance(kind: string, setUp: (t: TestContext) => Promise<LogUnderTest>): void {
   const claim = (name: string, run: (log: LogUnderTest, t: TestContext) => Promise<void>) =>
-    test(`${kind}: ${name}`, { timeout: 60_000 }, async (t) => run(await setUp(t), t))
+    test(`${kind}: ${name}`, { timeout: 300_000 }, async (t) => run(await setUp(t), t))
 
   claim('what is appended is read in order, once', async (log) => {
     const writer = await log.openWriter()

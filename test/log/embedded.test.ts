@@ -55,7 +55,7 @@ async function kill(child: Child): Promise<void> {
 
 for (const inFlight of [1, 50]) {
   test(`what a listener with ${inFlight} in flight acknowledged before SIGKILL is read`, {
-    timeout: 60_000,
+    timeout: 300_000,
   }, async (t) => {
     const log = await folder('embedded')
     t.after(() => log.destroy())
@@ -122,7 +122,7 @@ test('a chunk that was used before and not written again says nothing of what is
   assert.deepEqual([left?.segments, left?.trimmed.events], [7, 6])
 })
 
-test('a listener that is stopped is alive, and not in the way of others', { timeout: 60_000 }, async (t) => {
+test('a listener that is stopped is alive, and not in the way of others', { timeout: 300_000 }, async (t) => {
   const log = await folder('embedded')
   t.after(() => log.destroy())
   const child = await startChild(t, log, 10)
@@ -180,7 +180,7 @@ test('a position in a lane of which nothing is left is told as finished', async 
 })
 
 test('chunks never take more than retention.maxBytes, also when that was lowered', {
-  timeout: 30_000,
+  timeout: 300_000,
 }, async (t) => {
   const log = await folder('embedded', 160 * 2 ** 20)
   t.after(() => log.destroy())
@@ -274,7 +274,7 @@ test('a data directory too deep for a socket is refused by name', async () => {
   }
 })
 
-test('a chunk that a reader still has open is not used again under it', { timeout: 30_000 }, async (t) => {
+test('a chunk that a reader still has open is not used again under it', { timeout: 300_000 }, async (t) => {
   const log = await folder('embedded')
   t.after(() => log.destroy())
   const path = await logFolder(log.config, 0)

@@ -123,7 +123,7 @@ test('a store made before there were runs is read, and becomes one with them whe
 
 test('an owner that is killed while it puts runs into places leaves every row as it was', async (t) => {
   const path = folder(t)
-  const size = PLACED_ROWS_PER_COMMIT * 3
+  const size = PLACED_ROWS_PER_COMMIT * 10
   await emptyStore(path)
   const reader = await opened(t, path, { readOnly: true })
   const put = child(t, 'run', path, String(size))

@@ -52,6 +52,8 @@ export class JetStreamLease implements Ownership {
   #members: string[] = []
   #changed: (owned: ReadonlySet<number>) => void = () => {}
   #wake: () => void = () => {}
+  /** Something may have changed that no turn has looked at yet. */
+  #news = false
   #told = false
   /** Members of other data directories that were there before us, with the revisions of their keys. */
   #strangers = new Map<string, number>()
@@ -104,9 +106,15 @@ export class JetStreamLease implements Ownership {
     }
     connection.subscribe(`$KV.${this.#bucket}.>`, {
       callback: (error, message) => {
-        if (error === null && this.#isNews(message)) this.#wake()
+        if (error === null && this.#isNews(message)) this.#hear()
       },
     })
+    this.#hear()
+  }
+
+  /** What comes in the middle of a turn is kept for the pause after it: the turn may have looked before. */
+  #hear(): void {
+    this.#news = true
     this.#wake()
   }
 
@@ -118,11 +126,15 @@ export class JetStreamLease implements Ownership {
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
-    const woken = new AbortController()
-    this.#wake = () => woken.abort()
-    const either = AbortSignal.any([signal, woken.signal])
-    await wait(RENEW_INTERVAL_MS, undefined, { signal: either }).catch(() => {})
-    if (woken.signal.aborted && !signal.aborted) await wait(WAKE_MS, undefined, { signal }).catch(() => {})
+    if (!this.#news) {
+      const woken = new AbortController()
+      this.#wake = () => woken.abort()
+      const either = AbortSignal.any([signal, woken.signal])
+      await wait(RENEW_INTERVAL_MS, undefined, { signal: either }).catch(() => {})
+    }
+    if (!this.#news) return
+    this.#news = false
+    await wait(WAKE_MS, undefined, { signal }).catch(() => {})
   }
 
   /** Renews what is owned, gives up what is too much, takes what is free. Nothing changes while the server is away. */

@@ -77,7 +77,7 @@ const compare = (config: Config, apply: boolean) =>
   })
 
 test('each log misses what came while it was gone, both together miss nothing, and reconcile makes them the same', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async (t) => {
   const { nats, kafka, config } = await servers(t, PARTITIONS)
   const brokers = opened(t, config)
@@ -165,7 +165,7 @@ test('each log misses what came while it was gone, both together miss nothing, a
 })
 
 test("a copy that a broker's death interrupts is finished by another run", {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async (t) => {
   const { nats, kafka, config } = await servers(t, 1)
   const jetstream = await opened(t, config).openPublisher('jetstream')
@@ -211,7 +211,7 @@ test("a copy that a broker's death interrupts is finished by another run", {
 })
 
 test('the log that nobody consumes is trimmed with the one that is consumed', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async (t) => {
   for (const consume of kinds) {
     const { nats, kafka, config } = await servers(t, 1)

@@ -78,6 +78,13 @@ export class Told implements BrokerHooks {
   onBack(): void {
     this.all.push('back')
   }
+
+  /** Told in turn, and of a return last. On a slow machine there may be absences that nobody made. */
+  get isBack(): boolean {
+    const inTurn = this.all.every((line, i) => (line === 'back') === (i % 2 === 1))
+    return inTurn && this.all.at(-1) === 'back'
+  }
+
   onLost(lane: string, from: number, to: number): void {
     this.lost.push({ lane, from, to })
   }

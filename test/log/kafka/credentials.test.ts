@@ -83,8 +83,9 @@ for (const client of clients) {
     await heard.until(() => heard.away.length > 0)
     assert.match(heard.away[0], /ECONNREFUSED/)
     await kafka.restart()
-    await (await opening).publish(0, stamped(0))
+    const publisher = await opening
     assert.equal(heard.away.length, 1)
     assert.equal(heard.backs, 1)
+    await publisher.publish(0, stamped(0))
   })
 }

@@ -7,6 +7,7 @@ import { startKafka } from '../../../scripts/brokers/kafka.ts'
 import type { Config } from '../../../src/config/config.ts'
 import { openKafkaOwnership } from '../../../src/log/kafka/open.ts'
 import { atEnd } from '../../e2e/daemon.ts'
+import { until } from '../../until.ts'
 import { administrator, clients, configFor, Heard } from './fixture.ts'
 
 const SILENT_MS = 2000
@@ -37,13 +38,16 @@ for (const client of clients) {
 
   test(`${client}: what a member has that leaves goes to the others at once`, async (t) => {
     const config = configFor(kafka.brokers, client, { partitions: PARTITIONS })
-    const [a, b] = [new Owner(t, config, 'a'), new Owner(t, config, 'b')]
+    const silentMs = 12_000
+    const [a, b] = [new Owner(t, config, 'a', silentMs), new Owner(t, config, 'b', silentMs)]
     await shared([a, b])
     const started = performance.now()
     await a.leave()
     assert.deepEqual(a.owned, [])
     await b.until(() => b.owned.length === PARTITIONS)
-    assert.ok(performance.now() - started < SILENT_MS, `${performance.now() - started} ms`)
+    const ms = performance.now() - started
+    // The last sign of life of one that left without a word would be up to a sixth of that time ago.
+    assert.ok(ms < (silentMs * 5) / 6, `${ms} ms`)
   })
 
   test(`${client}: what a member has that is killed goes to the others`, async (t) => {
@@ -83,11 +87,15 @@ for (const client of clients) {
 
   test(`${client}: what is owned stays owned while the broker is away, and after`, async (t) => {
     const config = configFor(kafka.brokers, client, { partitions: PARTITIONS })
-    const [a, b] = [new Owner(t, config, 'a'), new Owner(t, config, 'b')]
+    // Long enough that both are heard by a broker that has just started before it takes them for gone.
+    const silentMs = 6000
+    const [a, b] = [new Owner(t, config, 'a', silentMs), new Owner(t, config, 'b', silentMs)]
     await shared([a, b])
     const before = [a.owned, b.owned, a.changes, b.changes]
     await kafka.kill()
+    const killed = performance.now()
     await Promise.all([a, b].map(({ heard }) => heard.until(() => heard.isAway)))
+    await until(() => performance.now() - killed > silentMs)
     await kafka.restart()
     await Promise.all([a, b].map(({ heard }) => heard.until(() => !heard.isAway)))
     assert.deepEqual([a.owned, b.owned, a.changes, b.changes], before)
@@ -128,7 +136,7 @@ for (const client of clients) {
     await kafka.kill()
     const started = performance.now()
     await a.leave()
-    assert.ok(performance.now() - started < 1000)
+    assert.ok(performance.now() - started < 5000)
     await kafka.restart()
   })
 }

@@ -1,7 +1,7 @@
 // What listeners and gateways share: the server on the data port, and the queries on it.
 
 import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js'
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { Letters } from '../api/dead-letters.ts'
 import { Results } from '../api/handler-results.ts'
 import { mountQueries, mountUnknown, type RouteParts } from '../api/routes.ts'
@@ -107,6 +107,9 @@ export class DataPort {
     if (!yieldConnections(port)) this.#parts.logger.warn(HARD_TO_LEAVE)
     this.#tails?.drain() // whoever taps comes again, to the successor
     await pause(HANDSHAKE_MS_MAX, leisure)
+    // When this process stood still, timers have their turn before sockets: what waits there is accepted between these.
+    await setImmediate()
+    await setImmediate()
     this.#stop()
   }
 

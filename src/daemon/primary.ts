@@ -271,10 +271,10 @@ class Primary {
     ]
     const { lanes, left } = this.#collector
     const answers: Promise<ListenerReport | undefined>[] = []
-    for (const { role, child, children, ready, restarts } of this.#slots) {
+    for (const { role, child, listening, ready, restarts } of this.#slots) {
       if (child !== undefined) roles.push({ role, pid: child.pid, ready, restarts })
       if (role === 'processor' || !ready) continue
-      for (const one of children) {
+      for (const one of listening) {
         const report = this.#conversations.get(one)?.ask('report', REPORT_TIMEOUT_MS)
         const heard = Promise.resolve(report).then((answer) => {
           this.#collector.heard(one, answer)

@@ -163,8 +163,16 @@ export class Slot {
 
   /** All that live. */
   get children(): Child[] {
-    const runs = this.#run === undefined ? [] : [this.#run]
-    return [...runs, ...this.#beside].map(({ child }) => child)
+    return this.#runs.map(({ child }) => child)
+  }
+
+  /** Those that listen: what is asked of others is lost. */
+  get listening(): Child[] {
+    return this.#runs.filter(({ heard }) => heard).map(({ child }) => child)
+  }
+
+  get #runs(): Run[] {
+    return this.#run === undefined ? [...this.#beside] : [this.#run, ...this.#beside]
   }
 
   start(): void {

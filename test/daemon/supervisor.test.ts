@@ -148,7 +148,9 @@ test('a listener serves until its successor is ready, and then has its time to l
   children[0].say({ type: 'ready' })
   const replaced = made.replace(other)
   const [former, next] = children
+  assert.deepEqual([made.children, made.listening], [[former, next], [former]])
   next.say({ type: 'hello' })
+  assert.deepEqual(made.listening, [former, next])
   assert.deepEqual(next.sent, [{ type: 'start', role: 'listener', config: other, http: false }])
   assert.equal(former.sent.length, 1, 'nobody has told it yet')
   next.say({ type: 'ready' })

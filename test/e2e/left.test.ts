@@ -67,7 +67,9 @@ test('what a killed listener took last waits in every answer from its end on', a
   process.kill(processor, 'SIGSTOP')
   atEnd(t, () => process.kill(processor, 'SIGCONT'))
   await post(daemon)
-  killQuietly(pidOf('listener'))
+  const listener = pidOf('listener')
+  killQuietly(listener)
+  await daemon.line(({ ended }) => ended === listener)
   let status: Status | undefined
   await until(async () => {
     const scrape = await Scrape.of(daemon)

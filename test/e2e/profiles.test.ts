@@ -57,6 +57,21 @@ async function profile(daemon: Daemon, path: string, signal?: AbortSignal): Prom
   return fetch(`${daemon.admin}/debug/pprof/${path}`, signal === undefined ? {} : { signal })
 }
 
+/** Such as `processor 0, thread 3: no answer within 2000 ms`, and nobody for another reason. */
+function isLate(answer: Response): boolean {
+  const leftOut = answer.headers.get('millrace-left-out')?.split('; ') ?? []
+  return leftOut.length > 0 && leftOut.every((one) => one.includes('no answer within'))
+}
+
+/** One that no thread was late for, if there is one among three. */
+async function wholeProfile(daemon: Daemon, path: string): Promise<Response> {
+  for (let attempt = 1; ; attempt++) {
+    const answer = await profile(daemon, path)
+    if (attempt === 3 || !isLate(answer)) return answer
+    await answer.arrayBuffer()
+  }
+}
+
 function commentsOf(bytes: Buffer): string[] {
   const { comment, stringTable } = Profile.decode(gunzipSync(bytes))
   return comment.map((index) => stringTable.strings[Number(index)])
@@ -80,7 +95,7 @@ test('one profile names the functions of listeners, processor, pool threads and 
   )
   const daemon = await Daemon.start(t, { dataDir, config: { handlers: [handler], measures } })
   const stop = load(t, daemon)
-  const answer = await profile(daemon, 'profile?seconds=4')
+  const answer = await wholeProfile(daemon, 'profile?seconds=4')
   assert.equal(answer.status, 200, await answer.clone().text())
   assert.equal(answer.headers.get('millrace-left-out'), null)
   await stop()
@@ -152,11 +167,24 @@ test('who dies or stalls meanwhile is left out, and the answer says so', async (
 test('one profile at a time, and one whose client has gone is given up', async (t) => {
   const daemon = await Daemon.start(t)
   const gone = new AbortController()
-  const first = profile(daemon, 'profile?seconds=60', gone.signal)
-  first.catch(() => {})
+  let refused = false
+  const ask = () => {
+    const asked = profile(daemon, 'profile?seconds=60', gone.signal)
+    asked.then(
+      ({ status }) => (refused = status === 429),
+      () => {},
+    )
+    return asked
+  }
+  let first = ask()
   let second: Response
-  do second = await profile(daemon, 'trace?seconds=1')
-  while (second.ok) // it came before the first one
+  do {
+    if (refused) {
+      refused = false
+      first = ask()
+    }
+    second = await profile(daemon, 'trace?seconds=1')
+  } while (second.ok) // it came before the first one
   assert.equal(second.status, 429)
   assert.equal(second.headers.get('retry-after'), '1')
   assert.equal(((await second.json()) as { code: string }).code, 'overloaded')
@@ -168,6 +196,7 @@ test('one profile at a time, and one whose client has gone is given up', async (
   while (next.status === 429)
   assert.equal(next.status, 200)
   assert.ok(performance.now() - left < 30_000, 'it went on to the end of its minute')
+  if (isLate(next)) next = await wholeProfile(daemon, 'profile?seconds=1')
   assert.equal(next.headers.get('millrace-left-out'), null)
 })
 

@@ -51,13 +51,13 @@ async function postThroughAll(daemon: Daemon, listeners: number, but: string[] =
 async function tapsAtAll(t: TestContext, daemon: Daemon, listeners: number): Promise<TapClient[]> {
   const taps: TapClient[] = []
   const at = () => new Set(taps.map(({ headers }) => processOf(headers['x-correlation-id'])))
-  while (at().size < listeners) taps.push(await TapClient.open(t, daemon))
+  while (at().size < listeners) taps.push(await TapClient.open(t, daemon, '?rate=1000'))
   return taps
 }
 
 test('a tap at one listener sees the events of all, whichever way they came, with their correlation ids', async (t) => {
   const daemon = await Daemon.start(t)
-  const tap = await TapClient.open(t, daemon)
+  const tap = await TapClient.open(t, daemon, '?rate=1000')
   assert.equal(tap.status, 200)
   assert.equal(tap.headers['content-type'], 'text/event-stream; charset=utf-8')
   const ids = await postThroughAll(daemon, 2)
@@ -97,7 +97,7 @@ test('with several partitions a body is seen whole', async (t) => {
   const daemon = await Daemon.start(t, {
     config: { log: { partitions: 4, retention: { maxBytes: '1GiB' } } },
   })
-  const tap = await TapClient.open(t, daemon)
+  const tap = await TapClient.open(t, daemon, '?rate=1000')
   const subjects = Array.from({ length: 40 }, (_, i) => `s${i}`)
   const id = await post(daemon, frame(...subjects.map((subject) => ({ subject }))))
   await tap.until(() => tap.events.length === subjects.length)
@@ -201,7 +201,10 @@ test('when a listener is killed, taps at others go on and see its successor', as
   const former = new Set(ids.map(processOf))
   const isNew = ({ millracecorrelation }: Record<string, unknown>) =>
     !former.has(processOf(millracecorrelation))
-  while (!at(alive).every((tap) => tap.events.some(isNew))) await post(daemon, frame({ subject: 'all' }))
+  await until(async () => {
+    await post(daemon, frame({ subject: 'all' }))
+    return at(alive).every((tap) => tap.events.some(isNew))
+  }, 'an event of the successor at each tap')
   const later = await postThroughAll(daemon, 2)
   assert.ok(later.map(processOf).includes(alive))
   for (const tap of at(alive)) {
@@ -217,18 +220,12 @@ test('an EventSource reads a tap, and a drain ends it', async (t) => {
   const source = new EventSource(`${daemon.http}/v1/events/tail`)
   atEnd(t, () => source.close())
   const received: Record<string, unknown>[] = []
-  let told = () => {}
-  source.onmessage = ({ data }) => {
-    received.push(JSON.parse(data))
-    told()
-  }
-  const until = async (subject: string) => {
-    while (!received.some((event) => event.subject === subject))
-      await new Promise<void>((resolve) => (told = resolve))
-  }
+  source.onmessage = ({ data }) => void received.push(JSON.parse(data))
   await new Promise<void>((resolve) => source.addEventListener('open', () => resolve(), { once: true }))
-  await post(daemon, frame({ subject: 'before' }))
-  await until('before')
+  await until(async () => {
+    await post(daemon, frame({ subject: 'before' })) // a listener may not look yet
+    return received.some(({ subject }) => subject === 'before')
+  }, 'the event')
 
   const ended = new Promise<void>((resolve) =>
     source.addEventListener('error', () => resolve(), { once: true }),

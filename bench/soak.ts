@@ -85,7 +85,10 @@ try {
   // The log is to have been around once; listeners do not get the same of it, so half as much again. Where that takes long,
   // the end is no later.
   while ((acked / shape.events) * bodies[0].length < 1.5 * LOG_BYTES) {
-    await daemon.caughtUp()
+    if (performance.now() > warmed + minutes * 30_000) {
+      throw new Error(`${short(acked)} events in half of the time: too few to have filled the log`)
+    }
+    await daemon.caughtUp(minutes * 60_000)
     await run(CEILING_SECONDS)
   }
   await daemon.caughtUp()

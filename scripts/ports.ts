@@ -1,7 +1,7 @@
 // Ports for servers of tests, demos and benches that have to come back on the same one.
 //
 // A port that the system chose is one of those that it gives to any socket, so while its server is down, a stranger may
-// be given it. These are from below that range (of Linux and of macOS), and whoever asks gets one of its own for as long
+// be given it. These are from below that range, as it is by default, and whoever asks gets one of its own for as long
 // as its process lives: a UDP socket of the same number, which nothing else here uses, keeps others off.
 
 import { createSocket } from 'node:dgram'
@@ -30,6 +30,7 @@ async function reserve(port: number): Promise<boolean> {
     socket.unref()
     return true
   } catch (error) {
+    socket.close()
     return taken(error as NodeJS.ErrnoException)
   }
 }
@@ -49,6 +50,6 @@ async function isFree(port: number): Promise<boolean> {
 
 /** False, for it is not free; throws where that is not the reason. */
 function taken(error: NodeJS.ErrnoException): false {
-  if (error.code === 'EADDRINUSE') return false
+  if (error.code === 'EADDRINUSE' || error.code === 'EACCES') return false
   throw error
 }

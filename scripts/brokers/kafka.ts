@@ -22,6 +22,7 @@ const archive = join(home, 'classes.jsa')
 const HOST = '127.0.0.1'
 
 const READY_MS_MAX = 180_000
+const QUIT_MS_MAX = 30_000
 const TAIL_BYTES = 4096
 
 /** An account of the SASL listener: it may come with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. */
@@ -258,7 +259,9 @@ class Node implements Kafka {
   /** Ends it as an operator would. */
   async quit(): Promise<void> {
     this.#child?.kill('SIGTERM')
+    const overdue = setTimeout(() => this.#child?.kill('SIGKILL'), QUIT_MS_MAX)
     await this.#exited
+    clearTimeout(overdue)
   }
 
   pause(): void {
@@ -295,6 +298,7 @@ async function makeArchive(libraries: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-kafka-'))
   const node = new Node(libraries, folder, true, {})
   try {
+    await rm(archive, { force: true }) // of other libraries
     await node.prepare()
     await node.launch([`-XX:ArchiveClassesAtExit=${made}`])
     await node.quit()
@@ -393,7 +397,11 @@ async function fetchKafka(): Promise<string> {
         return false
       },
     )
-    if (isFirst) await makeArchive(join(libraries, '*'))
+    if (isFirst) {
+      await makeArchive(join(libraries, '*')).catch((error: Error) => {
+        console.error(`Kafka starts slowly here, without an archive of its classes: ${error.message}`)
+      })
+    }
   } finally {
     await rm(place, { recursive: true, force: true })
   }

@@ -18,7 +18,7 @@ import { refusalLog } from './refusals.ts'
 import { FinalError, type RoleParts } from './role.ts'
 import { shareConnections, yieldConnections } from './steer.ts'
 
-/** The primary waits twice half a second, for its workers' words and for what is left in the log. */
+/** The primary waits twice half a second, for its workers' words and for what is left in the log; and it may be busy. */
 const STATUS_TIMEOUT_MS = 5000
 const CONNECTIONS_CHECK_MS = 20
 const HARD_TO_LEAVE =

@@ -119,7 +119,7 @@ export interface Link {
 /** The worker's end of node:cluster's channel. */
 export function linkToPrimary(): Link {
   return {
-    // A send fails only when the primary is gone, which onClose tells as well.
+    // A send fails only when the primary is gone, with which this process ends.
     send: (message, sent) => void process.send?.(message, undefined, {}, () => sent?.()),
     onMessage: (listener) => void process.on('message', listener),
     onClose: (listener) => void process.on('disconnect', listener),

@@ -350,9 +350,9 @@ class Primary {
   /** The processes beside this one, with their numbers among those of their role. */
   #profilable(): Profiled[] {
     if (this.#profiled) return []
-    return this.#slots.flatMap(({ role, worker, children }): Profiled[] => {
-      if (children.length === 0) return [{ role, worker }]
-      return children.map((child) => ({
+    return this.#slots.flatMap(({ role, worker, listening }): Profiled[] => {
+      if (listening.length === 0) return [{ role, worker }]
+      return listening.map((child) => ({
         role,
         worker,
         pid: child.pid,
@@ -364,8 +364,8 @@ class Primary {
   /** Has dead letters replayed or dropped by the processors that own them. */
   async #letters(order: Order): Promise<Outcome[]> {
     const asked: Promise<Outcome[]>[] = []
-    for (const { role, child } of this.#slots) {
-      if (role !== 'processor' || child === undefined) continue
+    const processors = this.#slots.filter(({ role }) => role === 'processor')
+    for (const child of processors.flatMap(({ listening }) => listening)) {
       const outcomes = this.#conversations.get(child)?.ask('letters', DEAD_LETTERS_MS_MAX, order)
       asked.push(Promise.resolve(outcomes ?? []).catch(() => []))
     }

@@ -5,7 +5,7 @@ import { EventEmitter } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { linkPair } from './link.ts'
 import type { Child } from './supervisor.ts'
-import { RoleRunner } from './worker.ts'
+import { killSelf, RoleRunner } from './worker.ts'
 
 /**
  * True under a profiler that sees one process only: `clinic flame` (0x) starts node with `--prof` and forbids
@@ -46,13 +46,13 @@ export function inlineChild(): Child {
   const exit = new EventEmitter()
   let over = false
   new RoleRunner(theirs, true, (code) => {
-    if (!over) setImmediate(() => exit.emit('exit', code, null))
+    if (!over) setImmediate(() => exit.emit('exit', code ?? 0, null))
     over = true
   })
   return {
     pid: process.pid,
     link: ours,
-    kill: () => process.exit(1),
+    kill: killSelf,
     onExit: (listener) => void exit.on('exit', listener),
   }
 }

@@ -90,7 +90,7 @@ class Run {
       } else if (message.type === 'failed') {
         this.failure = message
         // Its exit may wait for a commit that waits for it.
-        this.#ending ??= setTimeout(() => child.kill(), FAILED_MS_MAX)
+        if (this.over === undefined) this.#ending ??= setTimeout(() => child.kill(), FAILED_MS_MAX)
       } else return
       changed()
     })

@@ -13,13 +13,13 @@ import { FinalError, type Role, type RoleParts } from './role.ts'
 import { startRole } from './roles.ts'
 import { WorkerTaps } from './taps.ts'
 
-/** A role that is still starting when it is told to drain, waiting for a broker, has nothing to finish. */
+/** A role that is still starting when it is told to drain, waiting for a broker or for the store, has nothing to finish. */
 const STARTING_MS_MAX = 1_000
 
 /** Runs a role behind a link; used by worker processes and by the one process of a profiled run. */
 export class RoleRunner {
   readonly #link: Link
-  readonly #end: (code: number) => void
+  readonly #end: (code: number | undefined) => void
   readonly #profiled: boolean
   readonly #conversation: Conversation
   readonly #taps: WorkerTaps
@@ -37,8 +37,8 @@ export class RoleRunner {
   #draining = false
   readonly #hurry = new AbortController()
 
-  /** `end` is called when the role is over, with the exit code that says how. */
-  constructor(link: Link, profiled: boolean, end: (code: number) => void) {
+  /** `end` is called when the role is over, with the exit code that says how; undefined: in the middle of its start. */
+  constructor(link: Link, profiled: boolean, end: (code: number | undefined) => void) {
     this.#link = link
     this.#end = end
     this.#profiled = profiled
@@ -72,7 +72,8 @@ export class RoleRunner {
       await this.#role?.drain(successor ? this.#hurry.signal : undefined)
       clearInterval(this.#telling)
       const metrics = await this.#measure()
-      this.#link.send({ type: 'metrics', metrics }, () => this.#end(0)) // what it counted last
+      const code = this.#starting !== undefined && this.#role === undefined ? undefined : 0
+      this.#link.send({ type: 'metrics', metrics }, () => this.#end(code)) // what it counted last
     } catch (error) {
       this.fail(error as Error)
     }
@@ -144,18 +145,22 @@ function exitCodeOf(error: Error): number | undefined {
 /** The whole life of a forked worker process. */
 export function worker(): void {
   const link = linkToPrimary()
-  const runner = new RoleRunner(link, false, (code) => process.exit(code))
+  const runner = new RoleRunner(link, false, (code) => (code === undefined ? killSelf() : process.exit(code)))
   process.on('SIGINT', () => {}) // Ctrl-C reaches the whole group; the primary decides
   process.on('SIGTERM', () => void runner.drain())
   process.on('uncaughtException', (error) => runner.fail(error))
   endWithPrimary()
 }
 
-/**
- * When the primary is gone, so is this process: by SIGKILL, which it bears at any moment. node:cluster would have it exit,
- * and an exit waits for libuv's threads, while the one of a commit waits until this one calls back: it would stay for ever,
- * and no successor could own the results.
- */
+/** When the primary is gone, so is this process. node:cluster would have it exit, and that may never end. */
 export function endWithPrimary(): void {
-  process.prependListener('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+  process.prependListener('disconnect', killSelf)
+}
+
+/**
+ * The end of a process at any moment. An exit waits for libuv's threads, and one of these may wait itself: in the middle of
+ * a commit for a call of the main thread, or for the store while another process writes.
+ */
+export function killSelf(): void {
+  process.kill(process.pid, 'SIGKILL')
 }

@@ -3,15 +3,15 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
+import { isRunning, killQuietly } from '../e2e/daemon.ts'
 import { until } from '../until.ts'
 
-const KILLS = 12
+const KILLS = 8
 const GONE_MS_MAX = 5_000
 
 test(`a worker in the middle of commits goes with its primary, ${KILLS} times`, async (t) => {
@@ -27,9 +27,9 @@ test(`a worker in the middle of commits goes with its primary, ${KILLS} times`, 
     assert.ok(worker > 0)
     primary.kill('SIGKILL')
     try {
-      await until(() => !existsSync(`/proc/${worker}`), `worker ${worker} to end`, GONE_MS_MAX)
+      await until(async () => !(await isRunning(worker)), `worker ${worker} to end`, GONE_MS_MAX)
     } catch (error) {
-      process.kill(worker, 'SIGKILL')
+      killQuietly(worker)
       throw error
     }
   }

@@ -282,7 +282,7 @@ export class Daemon {
     const workers = await childrenOf(this.pid)
     killQuietly(this.pid)
     await this.exited()
-    await Promise.all([this.launch(), end(workers)])
+    await Promise.all([this.launch(), ended(workers)])
   }
 
   /** For `after`: whatever is left of it goes. */
@@ -326,13 +326,13 @@ export async function childrenOf(pid: number): Promise<number[]> {
 }
 
 /** False for what has ended, also where nobody has asked for its exit code yet. */
-async function isRunning(pid: number): Promise<boolean> {
+export async function isRunning(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2)[0] !== 'Z'
 }
 
 /** Resolves when these have ended by themselves; kills those that do not, and rejects. */
-async function end(pids: number[]): Promise<void> {
+async function ended(pids: number[]): Promise<void> {
   try {
     await until(
       async () => !(await Promise.all(pids.map(isRunning))).includes(true),

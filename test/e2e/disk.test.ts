@@ -6,6 +6,8 @@ import { copyFile, mkdir, open, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
+import { parseChunkName } from '../../src/log/embedded/files.ts'
+import { RECORD_HEAD_BYTES, readRecord } from '../../src/log/embedded/record.ts'
 import { Client } from './client.ts'
 import { atEnd, Daemon, temporaryFolder } from './daemon.ts'
 import { random } from './random.ts'
@@ -110,34 +112,28 @@ test('a torn tail of the log is cut, and all that was acknowledged is counted', 
   await assertCounted(daemon, clients)
 })
 
-/** Writes half a record behind the last one of every chunk: what a crash in the middle of a write leaves. */
+/** Writes a part of a record behind the last one of every chunk: what a crash in the middle of a write leaves. */
 async function tearTails(folder: string, between: (low: number, high: number) => number): Promise<void> {
-  const chunks = (await readdir(folder)).filter((name) => /^[0-9a-f]{16}-/.test(name))
+  const chunks = (await readdir(folder)).map(parseChunkName).filter((chunk) => chunk !== undefined)
   assert.ok(chunks.length > 0)
-  for (const name of chunks) {
+  for (const { name, writer } of chunks) {
     const file = await open(join(folder, name), 'r+')
-    const { size } = await file.stat()
-    const bytes = Buffer.alloc(size)
-    await file.read(bytes, 0, size, 0)
-    let end = size
-    while (end > 0 && bytes[end - 1] === 0) end--
-    // The zeros at the end of the last record belong to it: leave some room before the torn one.
-    const start = bytes.readUInt32LE(0)
-    const torn = Buffer.from(bytes.subarray(0, Math.min(8 + start, between(9, 64))))
-    await file.write(torn, 0, torn.length, Math.min(size - torn.length, recordsEnd(bytes)))
+    const bytes = await file.readFile()
+    const end = recordsEnd(bytes, writer)
+    assert.ok(end > 0, 'there are records')
+    const torn = bytes.subarray(0, between(1, RECORD_HEAD_BYTES + bytes.readUInt32LE(0) - 1))
+    await file.write(torn, 0, torn.length, end)
     await file.close()
   }
 }
 
-/** Where the last whole record of a chunk ends: records are a length, a CRC, and so many bytes. */
-function recordsEnd(bytes: Buffer): number {
-  let at = 0
-  while (at + 8 <= bytes.length) {
-    const length = bytes.readUInt32LE(at)
-    if (length === 0 || at + 8 + length > bytes.length) break
-    at += 8 + length
+/** Where the last whole record of a chunk ends. */
+function recordsEnd(bytes: Buffer, writer: string): number {
+  for (let at = 0; ; ) {
+    const read = readRecord(bytes, at, writer, 0, bytes.length - at)
+    if (read.kind !== 'record') return at
+    at = read.end
   }
-  return at
 }
 
 test('a power cut: what was acknowledged had been flushed', withRoot, async (t) => {

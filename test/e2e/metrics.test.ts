@@ -18,6 +18,8 @@ import { StreamClient } from './stream-client.ts'
 
 /** After which Prometheus gives a scrape up, unless told otherwise. */
 const SCRAPE_MS_MAX = 10_000
+/** Nobody waits for a stalled worker. */
+const STALLED_MS_MAX = 1_000
 
 /** Workers of the daemon below. */
 const workers: [Role, worker: number][] = [
@@ -171,7 +173,8 @@ test('workers are killed, stopped and replaced under load: each scrape is quick 
   assert.equal(last.total('millrace_worker_restarts_total'), 5)
   const received = last.total('millrace_received_events_total')
   assert.ok(received <= acked + duplicates, 'nothing is counted twice')
-  const { scrapes, slowest } = await watching.stop()
+  const { scrapes, slowest, quickestStalled } = await watching.stop()
+  assert.ok(quickestStalled < STALLED_MS_MAX, `with a stalled worker a scrape took ${quickestStalled} ms`)
   t.diagnostic(`${scrapes} scrapes, the slowest took ${slowest.toFixed(0)} ms`)
 })
 
@@ -235,11 +238,13 @@ function watch(daemon: Daemon, workers: readonly [Role, number][]) {
   let stopped = false
   let scrapes = 0
   let slowest = 0
+  let quickestStalled = Number.POSITIVE_INFINITY
   const running = (async () => {
     while (!stopped && !daemon.ended) {
       const scrape = await Scrape.of(daemon)
       scrapes++
       slowest = Math.max(slowest, scrape.ms)
+      if (scrape.total('millrace_worker_stale') > 0) quickestStalled = Math.min(quickestStalled, scrape.ms)
       assert.ok(scrape.ms < SCRAPE_MS_MAX, `a scrape took ${scrape.ms} ms`)
       for (const [role, worker] of workers) {
         const of = [`role="${role}"`, `worker="${worker}"`]
@@ -274,7 +279,7 @@ function watch(daemon: Daemon, workers: readonly [Role, number][]) {
     async stop() {
       stopped = true
       await running
-      return { scrapes, slowest }
+      return { scrapes, slowest, quickestStalled }
     },
   }
 }

@@ -10,7 +10,6 @@ import { type TestContext, test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { Pool } from 'undici'
 import { stringify } from 'yaml'
-import { until } from '../until.ts'
 import { Client } from './client.ts'
 import {
   atEnd,
@@ -103,30 +102,18 @@ test('what replaced and killed listeners have written stays accepted, and waits,
     assert.deepEqual([accepted.events, accepted.frames, lag.events], [sent * 100, sent, sent * 100])
     return true
   }
-  /** Undefined where the primary was too late with its part of the answer. */
-  const look = async () => {
-    const status = await daemon.status().catch((error: Error) => {
-      if (!/^status 5/.test(error.message)) throw error
-      return undefined
-    })
-    if (status !== undefined) standing(status)
-    return status
-  }
   await daemon.until(({ accepted }) => accepted.events === sent * 100)
   const reloading = reload()
   const former = roles.filter(({ role }) => role === 'listener' || role === 'gateway').map(({ pid }) => pid)
   let live = former
   while (live.length > 0) {
-    await look()
+    standing(await daemon.status())
     const children = await childrenOf(daemon.pid)
     live = former.filter((pid) => children.includes(pid))
   }
-  let status: Status | undefined
-  await until(async () => {
-    status = await look()
-    return status !== undefined
-  }, 'a status')
-  const now = status!.roles.filter(({ role }) => role === 'listener')
+  const status = await daemon.status()
+  standing(status)
+  const now = status.roles.filter(({ role }) => role === 'listener')
   for (const { pid } of now) killQuietly(pid)
   await daemon.until((status) => now.every(({ pid }) => !status.roles.some((one) => one.pid === pid)))
   await daemon.until(standing)

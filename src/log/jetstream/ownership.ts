@@ -121,7 +121,10 @@ export class JetStreamLease implements Ownership {
   /** A lease was given up, or there is a member that we do not know. */
   #isNews({ subject, headers }: Msg): boolean {
     const [, , kind, name] = subject.split('.')
-    if (kind === 'member') return headers?.get('KV-Operation') === 'DEL' || !this.#members.includes(name)
+    if (kind === 'member') {
+      if (headers?.get('KV-Operation') === 'DEL') return true
+      return name !== memberName(this.#member) && !this.#members.includes(name)
+    }
     return headers?.get('KV-Operation') === 'DEL' && !this.#owned.has(Number(name))
   }
 

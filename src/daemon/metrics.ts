@@ -38,8 +38,6 @@ export interface CollectorParts {
 interface Worker {
   slot: Slot
   conversation: Conversation
-  /** It listens. */
-  heard: boolean
   /** It was asked, and has said nothing since. */
   silent: boolean
 }
@@ -79,11 +77,10 @@ export class Collector {
 
   /** A new process in a slot. */
   attach(slot: Slot, child: Child, conversation: Conversation): void {
-    const worker: Worker = { slot, conversation, heard: false, silent: false }
+    const worker: Worker = { slot, conversation, silent: false }
     this.#workers.set(child, worker)
     child.link.onMessage((message) => {
-      if (message.type === 'hello') worker.heard = true
-      else if (message.type === 'metrics') this.#told(child, worker, message.metrics)
+      if (message.type === 'metrics') this.#told(child, worker, message.metrics)
     })
     const over = () => {
       if (!this.#workers.delete(child)) return
@@ -155,7 +152,7 @@ export class Collector {
 
   /** True when what is known of it is of now. One that has not answered is not asked again before it says something. */
   async #ask(child: Child, worker: Worker): Promise<boolean> {
-    if (!worker.heard || worker.silent) return false
+    if (worker.silent || !worker.slot.listening.includes(child)) return false
     worker.silent = true
     try {
       this.#told(child, worker, await worker.conversation.ask('metrics', METRICS_ANSWER_MS_MAX))

@@ -8,8 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
-import { isRunning, killQuietly } from '../e2e/daemon.ts'
-import { until } from '../until.ts'
+import { gone } from '../e2e/daemon.ts'
 
 const KILLS = 8
 const GONE_MS_MAX = 5_000
@@ -26,11 +25,6 @@ test(`a worker in the middle of commits goes with its primary, ${KILLS} times`, 
     const worker = Number(said)
     assert.ok(worker > 0)
     primary.kill('SIGKILL')
-    try {
-      await until(async () => !(await isRunning(worker)), `worker ${worker} to end`, GONE_MS_MAX)
-    } catch (error) {
-      killQuietly(worker)
-      throw error
-    }
+    await gone([worker], GONE_MS_MAX)
   }
 })

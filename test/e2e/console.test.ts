@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
-import { promisify } from 'node:util'
+import { isDeepStrictEqual, promisify } from 'node:util'
 import type { Browser, Page } from 'playwright-core'
 import type { Row } from '../../src/client/answers.ts'
 import { count, keyText, measured } from '../../src/console/format.ts'
@@ -101,11 +101,16 @@ async function topIs(page: Page, rows: Row[], columns: readonly (keyof Row)[] = 
     keyText(row.key),
     ...columns.map((column) => measured(row[column] as number)),
   ])
-  let shown: string[][] = []
+  await becomes(() => cells(page, '#top'), expected, 'the table is to be what the API says')
+}
+
+/** Waits until what is shown is as expected, and tells the difference where it does not come to that. */
+async function becomes(look: () => Promise<unknown>, expected: unknown, what: string): Promise<void> {
+  let shown: unknown
   await until(async () => {
-    shown = await cells(page, '#top')
-    return JSON.stringify(shown) === JSON.stringify(expected)
-  }, 'the table is to be what the API says').catch(() => assert.deepEqual(shown, expected))
+    shown = await look()
+    return isDeepStrictEqual(shown, expected)
+  }, what).catch(() => assert.deepEqual(shown, expected))
 }
 
 test('while events flow and after, the page shows what the API says', { skip }, async (t) => {
@@ -141,14 +146,9 @@ test('while events flow and after, the page shows what the API says', { skip }, 
   await reads(page, '[data-total=processed]', count(sent))
   await reads(page, '[data-now=lagEvents]', '0')
   const roles = status.roles.map(({ role, pid, restarts }) => [role, 'ready', String(pid), String(restarts)])
-  let shown: string[][] = []
-  await until(async () => {
-    shown = (await cells(page, '#roles')).map(([role, ...others]) => [
-      role.split(' ')[0],
-      ...others.slice(0, 3),
-    ])
-    return JSON.stringify(shown) === JSON.stringify(roles) // one that is late for a sample is silent in it
-  }, 'the roles are to be ready').catch(() => assert.deepEqual(shown, roles))
+  const shownRoles = async () =>
+    (await cells(page, '#roles')).map(([role, ...others]) => [role.split(' ')[0], ...others.slice(0, 3)])
+  await becomes(shownRoles, roles, 'the roles are to be ready') // one that is late for a sample is silent in it
 
   // Every order of every measure.
   for (const by of ['count', 'sum', 'mean', 'max', 'min']) {

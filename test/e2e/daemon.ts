@@ -272,9 +272,7 @@ export class Daemon {
     const pids = this.#child === undefined ? [] : [this.pid, ...(await childrenOf(this.pid))]
     for (const pid of pids) killQuietly(pid)
     await this.exited()
-    while ((await Promise.all(pids.map(isRunning))).includes(true)) {
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
+    await gone(pids)
   }
 
   /** Kills the primary alone and starts it again, while its workers end by themselves. */
@@ -282,7 +280,7 @@ export class Daemon {
     const workers = await childrenOf(this.pid)
     killQuietly(this.pid)
     await this.exited()
-    await Promise.all([this.launch(), ended(workers)])
+    await Promise.all([this.launch(), gone(workers)])
   }
 
   /** For `after`: whatever is left of it goes. */
@@ -326,18 +324,16 @@ export async function childrenOf(pid: number): Promise<number[]> {
 }
 
 /** False for what has ended, also where nobody has asked for its exit code yet. */
-export async function isRunning(pid: number): Promise<boolean> {
+async function isRunning(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2)[0] !== 'Z'
 }
 
-/** Resolves when these have ended by themselves; kills those that do not, and rejects. */
-async function ended(pids: number[]): Promise<void> {
+/** Resolves when these have ended; kills those that do not, and rejects. */
+export async function gone(pids: number[], mostMs?: number): Promise<void> {
+  const over = async () => !(await Promise.all(pids.map(isRunning))).includes(true)
   try {
-    await until(
-      async () => !(await Promise.all(pids.map(isRunning))).includes(true),
-      'workers to go with their primary',
-    )
+    await until(over, `processes ${pids} to end`, mostMs)
   } catch (error) {
     for (const pid of pids) killQuietly(pid)
     throw error

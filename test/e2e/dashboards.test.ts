@@ -54,8 +54,7 @@ async function embedded(t: TestContext): Promise<Daemon> {
 async function onBrokers(t: TestContext): Promise<Daemon> {
   const log = { ...logOf('dual', await startBrokers(t, 'dual')), dual: { ackWhen: 'both' } }
   const listen = `127.0.0.1:${await reservePort()}` // where Prometheus finds it after a restart
-  const daemon = await Daemon.start(t, { config: { log, admin: { listen } } })
-  return daemon
+  return Daemon.start(t, { config: { log, admin: { listen } } })
 }
 
 /** Everything that daemons can be asked for or given, round by round, until the test ends. */

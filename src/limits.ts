@@ -269,6 +269,12 @@ export const LEDGER_INTERVALS_MAX = 4_000_000
 
 /** Processes and threads that read the store at once; LMDB keeps a table of this size. */
 export const STORE_READERS_MAX = 1024
+/** Processes that wait for the owner of a store to let them open it; more come again. */
+export const OPENERS_MAX = 256
+/** How long the owner of a store makes no commit for one that opens it, milliseconds: it takes one. */
+export const OPENING_MS_MAX = 1_000
+/** How long one that opens a store waits for its owner's commit to end: an owner that takes longer is stopped. */
+export const OWNER_HOLDS_MS_MAX = 3_000
 /** Bytes of key parts in a row's key: LMDB takes keys of up to 1978 bytes, and a hash and a window follow. */
 export const KEY_BYTES_MAX = 1800
 /** Rows of a run that are put side by side as one value; a row that is longer is one by itself. */

@@ -14,6 +14,8 @@ import { Content, type Results } from './handler-results.ts'
 import { parameters } from './parameters.ts'
 
 export interface RouteParts {
+  /** Resolves when what was committed before can be read. */
+  fresh(): Promise<void>
   query: Query
   results: Results
   letters: Letters
@@ -56,6 +58,7 @@ export function mountQueries(app: TemplatedApp, parts: RouteParts): void {
           if (running[kind] >= most) throw new Problem('overloaded', `${most} ${called} are running here`)
           running[kind]++
           try {
+            await parts.fresh()
             const body = await answer({ name, search, signal: gone.signal })
             return body instanceof Content ? body : JSON.stringify(body)
           } finally {

@@ -55,6 +55,7 @@ async function openGrpc(
     admission,
     metrics,
     durability: log.kept.durability,
+    fresh: () => stores.appear(),
     query: new Query(stores),
     taps: parts.taps,
     status: () => daemonStatus(parts, stores, log.kept),

@@ -81,6 +81,7 @@ export class DataPort {
       closing: () => this.closing,
       metrics: this.#parts.metrics,
       correlationId: (req) => correlationIdOf(req) || makeCorrelationId(),
+      fresh: () => this.stores.appear(),
       query: new Query(this.stores),
       results: new Results(this.stores),
       letters: new Letters(this.stores, (order) =>
@@ -157,7 +158,9 @@ function secureApp(
 }
 
 export async function daemonStatus({ conversation }: RoleParts, stores: Stores, log: LogStatus) {
-  return status(stores, await conversation.ask('daemon', STATUS_TIMEOUT_MS), log)
+  const daemon = await conversation.ask('daemon', STATUS_TIMEOUT_MS)
+  await stores.appear()
+  return status(stores, daemon, log)
 }
 
 async function loadServer() {

@@ -23,6 +23,7 @@ export class StoreMetrics {
   /** Undefined while there is nothing to read. Rejects with what is wrong with a store. */
   async read(): Promise<Metrics | undefined> {
     const stores = await this.#open()
+    await stores?.appear()
     return stores && this.#metricsOf(stores)
   }
 

@@ -11,6 +11,8 @@ const v1 = millrace.v1
 
 export interface QueryParts {
   calls: Calls
+  /** Resolves when what was committed before can be read. */
+  fresh(): Promise<void>
   query: Query
   status(): Promise<ReturnType<typeof status>>
 }
@@ -26,7 +28,11 @@ export function queryHandlers(parts: QueryParts) {
     return (call, answer) => {
       const gone = new AbortController()
       call.on('cancelled', () => gone.abort())
-      const run = async () => ask(decoded(decode, call.request), gone.signal)
+      const run = async () => {
+        const request = decoded(decode, call.request)
+        await parts.fresh()
+        return ask(request, gone.signal)
+      }
       run().then(
         (found) => answer(null, found),
         (error: Error) => {

@@ -72,7 +72,35 @@ function sync(path: string): void {
   }
 }
 
-/** Throws StoreError where it is damaged. Undefined for a reader, where there is nothing in the file yet. */
+/** Those that readers have done with, by path: a reader that closes one destroys the locks of whoever is just opening it. */
+const kept = new Map<string, { root: Root; inode: number }>()
+
+/** The end of using one that was opened. */
+export async function closeEnvironment(path: string, root: Root, readOnly: boolean): Promise<void> {
+  const inode = inodeOf(path)
+  if (!readOnly || inode === undefined || kept.has(path)) {
+    await root.close()
+    return
+  }
+  root.resetReadTxn()
+  kept.set(path, { root, inode })
+}
+
+/** Closes what readers of this process have done with: a process opens an environment once, for reading or for writing. */
+export async function closeKept(path: string): Promise<void> {
+  const root = kept.get(path)?.root
+  kept.delete(path)
+  await root?.close()
+}
+
+function inodeOf(path: string): number | undefined {
+  return statSync(join(path, FILE), { throwIfNoEntry: false })?.ino
+}
+
+/**
+ * Throws StoreError where it is damaged. Undefined for a reader, where there is nothing in the file yet. To be called while
+ * nobody commits to it (gate.ts).
+ */
 export function openEnvironment(
   path: string,
   { readOnly = false, safeRestore = false }: EnvironmentOptions = {},
@@ -80,6 +108,11 @@ export function openEnvironment(
   const file = join(path, FILE)
   const bytes = fileBytes(path)
   if (readOnly && bytes === 0) return undefined
+  const former = kept.get(path)
+  if (readOnly && former !== undefined && former.inode === inodeOf(path)) {
+    kept.delete(path)
+    return former.root
+  }
   const damaged = (what: string, cause?: unknown) =>
     new StoreError(
       `the results store ${path} is damaged (${what}): restore a copy of it, or start with another dataDir`,

@@ -21,6 +21,8 @@ import type { Database } from 'lmdb'
 import type { Measure } from '../config/config.ts'
 import { assign, type Entry, readCatalogue } from './catalogue.ts'
 import {
+  closeEnvironment,
+  closeKept,
   type Databases,
   type EnvironmentOptions,
   FORMAT,
@@ -34,6 +36,7 @@ import {
   type Root,
   StoreError,
 } from './environment.ts'
+import { CommitGate, whileNobodyCommits } from './gate.ts'
 import { after, measureKey } from './keys.ts'
 import { type Item, merged } from './merge.ts'
 import { placeRuns, removeRows } from './owning.ts'
@@ -78,8 +81,13 @@ export async function openStore(dir: string, partition: number, options: StoreOp
     throw new StoreError(`${join(dir, FOLDER)} was made by an earlier version: start with another dataDir`)
   }
   const path = join(dir, FOLDER, String(partition))
-  if (!options.readOnly && !isThere(path)) await makeEnvironment(path)
-  return new Store(path, options)
+  if (!options.readOnly) {
+    await closeKept(path)
+    if (!isThere(path)) await makeEnvironment(path)
+  }
+  const store = new Store(path, options)
+  await store.appear()
+  return store
 }
 
 export class Store {
@@ -91,16 +99,29 @@ export class Store {
   #flushed: Promise<unknown> = Promise.resolve()
   #removing: Promise<void> = Promise.resolve()
   #lastCommit: Promise<void> = Promise.resolve()
+  #appearing: Promise<void> | undefined
+  /** Of an owner. */
+  #gate: CommitGate | undefined
+  /** Of the last commit of this owner that changed something: LMDB's number of it. */
+  #transaction = 0
 
   constructor(path: string, options: StoreOptions) {
     this.#path = path
     this.#options = options
-    this.#open()
   }
 
-  /** False while a store opened for reading does not exist. */
+  /** False while a store opened for reading is not there, or not opened yet. */
   get present(): boolean {
-    return this.#open() !== undefined
+    return this.#databases !== undefined
+  }
+
+  /** Opens it where that has not been done and its owner has made it. Throws StoreError where it is damaged. */
+  appear(): Promise<void> {
+    if (this.#databases !== undefined || this.#closed || !isThere(this.#path)) return Promise.resolve()
+    this.#appearing ??= whileNobodyCommits(this.#path, () => this.#openNow()).finally(() => {
+      this.#appearing = undefined
+    })
+    return this.#appearing
   }
 
   /** Bytes of its file; 0 while there is none. */
@@ -199,15 +220,20 @@ export class Store {
     const root = this.#root!
     // Not synchronously: a former owner that was stopped in the middle of a commit may keep us waiting.
     const { measures = [], onNote } = this.#options
-    const taken = await root.transaction(() => {
+    this.#gate ??= await CommitGate.open(this.#path)
+    await this.#gate.enter()
+    const taking = root.transaction(() => {
       const epoch = (owner.getEntry('epoch')?.version ?? 0) + 1
       void owner.put('epoch', Buffer.from(String(epoch)), epoch)
       const { puts, removals, gone, returning } = assign(this, measures)
       for (const key of removals) void meta.remove(key)
       for (const [key, value] of puts) void meta.put(key, value)
+      this.#transaction = transactionOf(root)
       return { epoch, gone, returning }
     })
-    await root.flushed
+    const flushed = root.flushed
+    const taken = await taking.finally(() => this.#gate?.leave())
+    await flushed
     await placeRuns(this, taken.epoch)
     for (const { measure } of taken.gone) {
       onNote?.(
@@ -222,7 +248,7 @@ export class Store {
   /**
    * Has `write` put and remove in a transaction of the store, soon, and commits that, all or nothing. Resolves when it is
    * visible to every reader. Rejects with Fenced, and does not call `write`, when `epoch` is not the store's any more;
-   * when `write` throws, nothing is written.
+   * when `write` throws, nothing is written. Rejects with StoreError where the last commit is not in the store any more.
    */
   commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
     // One at a time: lmdb-js tells when a commit is flushed, and that is right only for the last one of a turn.
@@ -234,10 +260,18 @@ export class Store {
   async #commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
     const databases = this.#writable()
     const root = this.#root!
+    await this.#gate?.enter()
     // A child transaction can be undone when `write` throws. lmdb-js calls us in this thread, and ends it in another.
     const committed = root.childTransaction(() => {
       if (databases.owner.getEntry('epoch')?.version !== epoch) return false
-      write(new Writes(databases))
+      const transaction = transactionOf(root)
+      if (transaction <= this.#transaction) {
+        const why = 'another process opened it in the middle of a commit'
+        throw new StoreError(`the results store ${this.#path} is without its last commit: ${why}`)
+      }
+      const writes = new Writes(databases)
+      write(writes)
+      if (writes.changed) this.#transaction = transaction
       return true
     })
     const flushed = root.flushed.then(() => {}) // asked now: it is about what was begun last
@@ -254,6 +288,8 @@ export class Store {
         `the results store ${this.#path} cannot be written: ${(cause as Error)?.message}`,
         { cause },
       )
+    } finally {
+      this.#gate?.leave()
     }
     if (!owned) throw new Fenced(`another process owns the results store ${this.#path} now`)
   }
@@ -277,11 +313,16 @@ export class Store {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    await this.#appearing?.catch(() => {})
     await this.#removing
+    await this.#lastCommit
     await this.#flushed.catch(() => {})
-    await this.#root?.close()
-    this.#root = undefined
-    this.#databases = undefined
+    const close = async () => {
+      if (this.#root !== undefined) await closeEnvironment(this.#path, this.#root, this.#readOnly)
+      this.#root = undefined
+      this.#databases = undefined
+    }
+    await (this.#gate === undefined ? close() : this.#gate.close(close))
   }
 
   async #removeOldRows(epoch: number): Promise<void> {
@@ -315,18 +356,29 @@ export class Store {
 
   /** Undefined where there is nothing to read yet. */
   #open(): Databases | undefined {
-    if (this.#databases !== undefined) return this.#databases
-    if (this.#closed) throw new Error('the store is closed')
+    if (this.#databases === undefined) {
+      if (this.#closed) throw new Error('the store is closed')
+      this.appear().catch(() => {}) // for later; whoever waits for it is told
+    }
+    return this.#databases
+  }
+
+  #openNow(): void {
+    if (this.#closed) return
     this.#root ??= openEnvironment(this.#path, this.#options)
-    if (this.#root === undefined) return undefined
+    if (this.#root === undefined) return
     try {
       this.#databases = openDatabases(this.#root, this.#path, this.#readOnly)
     } catch (error) {
       if (error instanceof StoreError) this.#root = undefined // it is closed
       throw error
     }
-    return this.#databases
   }
+}
+
+/** LMDB's number of the transaction that is open for writing; each that changes something is one more. */
+function transactionOf(root: Root): number {
+  return (root as unknown as { getWriteTxnId(): number }).getWriteTxnId()
 }
 
 function* entries(

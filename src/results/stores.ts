@@ -139,6 +139,12 @@ export class Stores {
     return readWriter(this.#stores[partition], name)
   }
 
+  /** Opens those that have been made since; every other method takes one that is not open for empty. */
+  async appear(): Promise<void> {
+    if (this.#stores.every((store) => store.present)) return
+    await Promise.all(this.#stores.map((store) => store.appear()))
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#own.map((store) => store.close()))
   }

@@ -21,30 +21,36 @@ export interface StoreBatch {
 /** Done at once, in the transaction that is open. */
 export class Writes implements StoreBatch {
   readonly #to: Databases
+  /** Something was put: the transaction changes the store for certain. */
+  changed = false
 
   constructor(to: Databases) {
     this.#to = to
   }
 
   putMeta(key: string, value: Buffer): void {
+    this.changed = true
     void this.#to.meta.put(checked(key), value)
   }
   removeMeta(key: string): void {
     void this.#to.meta.remove(checked(key))
   }
   putLedger(key: string, value: Buffer): void {
+    this.changed = true
     void this.#to.ledger.put(checked(key), value)
   }
   removeLedger(key: string): void {
     void this.#to.ledger.remove(checked(key))
   }
   putRow(key: Buffer, value: Buffer): void {
+    this.changed = true
     void this.#to.rows.put(key, value)
   }
   removeRow(key: Buffer): void {
     void this.#to.rows.remove(key)
   }
   put(to: Kept, key: Buffer, value: Buffer): void {
+    this.changed = true
     void this.#to.kept[to]!.put(key, value)
   }
   remove(from: Kept, key: Buffer): void {

@@ -184,6 +184,7 @@ test('an owner puts what the one before left in runs into places, and goes on fr
   for (let owner = 0; owner < 3; owner++) {
     const { store, merged, commit } = await owned(path)
     assert.equal(runsIn(store), 0)
+    await reader.appear()
     if (owner > 0) assertSame(seen(reader), model.rows)
     for (let n = 0; n < CHECKPOINT_RUNS_MIN + 1 + owner; n++) {
       const events = scattered(MANY, 12_000, owner * 10 + n)

@@ -281,6 +281,7 @@ test('a reader that looks on all the while does not disturb the making of a stor
     atEnd(t, () => reader.close())
     while (!reader.present) {
       await setImmediate()
+      await reader.appear()
       assert.ok(maker.exitCode === null || reader.present, `store ${partition} does not come`)
     }
   }

@@ -12,6 +12,8 @@ const FILE = 'data.mdb'
 /** At the head of the file, behind the header of its first page (MDB_MAGIC in LMDB's mdb.c). */
 const LMDB_MAGIC = 0xbeefc0de
 const LMDB_MAGIC_AT = 24
+/** The last of its processes has closed it at the same moment, and destroyed its locks; here too until the process ends. */
+const LOCKS_GONE = 'Invalid argument'
 
 /** The store cannot be used: damaged, or of another version. */
 export class StoreError extends Error {
@@ -131,7 +133,11 @@ export function openEnvironment(
       ...(safeRestore ? { safeRestore } : {}),
     } as Parameters<typeof open>[0]) as Root
   } catch (error) {
-    throw damaged((error as Error).message, error)
+    const { message } = error as Error
+    if (!message.startsWith(LOCKS_GONE)) throw damaged(message, error)
+    throw new Error(`the results store ${path} was closed while it was opened (${message}): start again`, {
+      cause: error,
+    })
   }
   // A file shorter than its own account of itself would end the process when the missing part is read.
   const { pageSize, lastPageNumber } = root.getStats() as { pageSize: number; lastPageNumber: number }

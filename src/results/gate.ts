@@ -20,12 +20,15 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { OPENERS_MAX, OPENING_MS_MAX, OWNER_HOLDS_MS_MAX } from '../limits.ts'
 
-const GATE = '.gate'
-const OPENER = '.opening'
+/** Short, so that they fit wherever a processor's seat fits: a path of a socket has about 100 bytes. */
+const GATE = '.g'
+const MADE = '.n'
+const OPENER = '.o'
 const OPENER_CHECK_MS = 2
 const GO = Buffer.of(1)
 /** An owner that ends, or an opener that stood still, makes it begin again. */
 const TRIES = 5
+const TRY_MS = 10
 
 /** The owner's side. */
 export class CommitGate {
@@ -41,15 +44,16 @@ export class CommitGate {
 
   /** Before the first commit of this process to the store in `folder`. */
   static async open(folder: string): Promise<CommitGate> {
-    const name = join(folder, randomBytes(3).toString('hex'))
+    const name = nameIn(folder)
     const server = createServer()
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       // Workers of one primary share what they listen on, unless they ask for it alone.
-      server.listen({ path: `${name}.new`, exclusive: true }, resolve)
+      server.listen({ path: name + MADE, exclusive: true }, resolve)
     })
+    server.on('error', () => {}) // one that cannot be accepted comes again
     const gate = new CommitGate(server, name + GATE)
-    renameSync(`${name}.new`, name + GATE) // whoever sees it finds it listening, or dead
+    renameSync(name + MADE, name + GATE) // whoever sees it finds it listening, or dead
     await passed(folder)
     return gate
   }
@@ -136,39 +140,60 @@ function filesIn(folder: string, suffix: string): string[] {
   return names.map((name) => join(folder, name))
 }
 
-/** The other side: calls `open`, which opens the store in `folder`, while nobody commits to it. */
-export async function whileNobodyCommits<T>(folder: string, open: () => T): Promise<T> {
-  for (let left = TRIES; ; left--) {
-    const file = join(folder, randomBytes(3).toString('hex') + OPENER)
-    leave(file)
-    const holds = await Promise.all(filesIn(folder, GATE).map(ask))
-    try {
-      if (left === 0 || holds.every((hold) => hold === 'gone' || !hold.destroyed)) return open()
-    } finally {
-      for (const hold of holds) if (hold !== 'gone') hold.destroy()
-      rmSync(file, { force: true })
-    }
+/** One that nobody has. */
+function nameIn(folder: string): string {
+  for (;;) {
+    const name = join(folder, randomBytes(2).toString('hex'))
+    if (![GATE, MADE, OPENER].some((suffix) => existsSync(name + suffix))) return name
   }
 }
 
-/** Resolves to the connection that holds its commits, to 'gone' where nothing commits, or to what is destroyed: ask again. */
-function ask(path: string): Promise<Socket | 'gone'> {
+/** The other side: calls `open`, which opens the store in `folder`, while nobody commits to it. */
+export async function whileNobodyCommits<T>(folder: string, open: () => T): Promise<T> {
+  const stopped = new Set<string>()
+  for (let left = TRIES; ; left--) {
+    const file = nameIn(folder) + OPENER
+    let holds: Socket[] = []
+    try {
+      leave(file)
+      const asked = filesIn(folder, GATE).filter((gate) => !stopped.has(gate))
+      const answers = await Promise.all(asked.map((gate) => ask(gate, stopped)))
+      holds = answers.filter((answer) => answer !== undefined)
+      // Where this process stood still, it hears only now that its time was over.
+      await new Promise(setImmediate)
+      const isHeld = holds.every((hold) => !hold.destroyed)
+      const isNew = (gate: string) => !asked.includes(gate) && !stopped.has(gate)
+      if (left === 0 || (isHeld && !filesIn(folder, GATE).some(isNew))) return open()
+    } finally {
+      for (const hold of holds) hold.destroy()
+      rmSync(file, { force: true })
+    }
+    await new Promise((resolve) => setTimeout(resolve, TRY_MS))
+  }
+}
+
+/**
+ * Resolves to the connection that holds its commits, to undefined where nothing commits, or to one that is destroyed: ask
+ * again. Puts an owner that does not answer among the `stopped`.
+ */
+function ask(path: string, stopped: Set<string>): Promise<Socket | undefined> {
   return new Promise((resolve) => {
     const socket = connect(path)
-    const stopped = setTimeout(() => {
-      resolve('gone')
+    const patience = setTimeout(() => {
+      stopped.add(path)
+      resolve(undefined)
       socket.destroy()
     }, OWNER_HOLDS_MS_MAX)
     socket.once('data', () => {
-      clearTimeout(stopped)
+      clearTimeout(patience)
       resolve(socket)
     })
     socket.once('error', ({ code }: NodeJS.ErrnoException) => {
       if (code === 'ECONNREFUSED') rmSync(path, { force: true }) // its owner was killed
-      if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve('gone')
+      if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve(undefined)
     })
     socket.once('close', () => {
-      clearTimeout(stopped)
+      clearTimeout(patience)
       resolve(socket)
     })
   })

@@ -86,7 +86,12 @@ export async function openStore(dir: string, partition: number, options: StoreOp
     if (!isThere(path)) await makeEnvironment(path)
   }
   const store = new Store(path, options)
-  await store.appear()
+  try {
+    await store.appear()
+  } catch (error) {
+    await store.close()
+    throw error
+  }
   return store
 }
 
@@ -118,7 +123,7 @@ export class Store {
   /** Opens it where that has not been done and its owner has made it. Throws StoreError where it is damaged. */
   appear(): Promise<void> {
     if (this.#databases !== undefined || this.#closed || !isThere(this.#path)) return Promise.resolve()
-    this.#appearing ??= whileNobodyCommits(this.#path, () => this.#openNow()).finally(() => {
+    this.#appearing ??= this.#openNow().finally(() => {
       this.#appearing = undefined
     })
     return this.#appearing
@@ -220,20 +225,18 @@ export class Store {
     const root = this.#root!
     // Not synchronously: a former owner that was stopped in the middle of a commit may keep us waiting.
     const { measures = [], onNote } = this.#options
-    this.#gate ??= await CommitGate.open(this.#path)
-    await this.#gate.enter()
-    const taking = root.transaction(() => {
-      const epoch = (owner.getEntry('epoch')?.version ?? 0) + 1
-      void owner.put('epoch', Buffer.from(String(epoch)), epoch)
-      const { puts, removals, gone, returning } = assign(this, measures)
-      for (const key of removals) void meta.remove(key)
-      for (const [key, value] of puts) void meta.put(key, value)
-      this.#transaction = transactionOf(root)
-      return { epoch, gone, returning }
-    })
-    const flushed = root.flushed
-    const taken = await taking.finally(() => this.#gate?.leave())
-    await flushed
+    const taking = () =>
+      root.transaction(() => {
+        const epoch = (owner.getEntry('epoch')?.version ?? 0) + 1
+        void owner.put('epoch', Buffer.from(String(epoch)), epoch)
+        const { puts, removals, gone, returning } = assign(this, measures)
+        for (const key of removals) void meta.remove(key)
+        for (const [key, value] of puts) void meta.put(key, value)
+        return { epoch, gone, returning, transaction: transactionOf(root) }
+      })
+    const taken = await this.#inTurn(taking)
+    this.#transaction = taken.transaction
+    await root.flushed
     await placeRuns(this, taken.epoch)
     for (const { measure } of taken.gone) {
       onNote?.(
@@ -252,7 +255,7 @@ export class Store {
    */
   commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
     // One at a time: lmdb-js tells when a commit is flushed, and that is right only for the last one of a turn.
-    const commit = this.#lastCommit.then(() => this.#commit(epoch, write))
+    const commit = this.#lastCommit.then(() => this.#inTurn(() => this.#commit(epoch, write)))
     this.#lastCommit = commit.catch(() => {})
     return commit
   }
@@ -260,18 +263,19 @@ export class Store {
   async #commit(epoch: number, write: (batch: StoreBatch) => void): Promise<void> {
     const databases = this.#writable()
     const root = this.#root!
-    await this.#gate?.enter()
+    let changed = false
+    let transaction = 0
     // A child transaction can be undone when `write` throws. lmdb-js calls us in this thread, and ends it in another.
     const committed = root.childTransaction(() => {
       if (databases.owner.getEntry('epoch')?.version !== epoch) return false
-      const transaction = transactionOf(root)
+      transaction = transactionOf(root)
       if (transaction <= this.#transaction) {
         const why = 'another process opened it in the middle of a commit'
         throw new StoreError(`the results store ${this.#path} is without its last commit: ${why}`)
       }
       const writes = new Writes(databases)
       write(writes)
-      if (writes.changed) this.#transaction = transaction
+      changed = writes.changed
       return true
     })
     const flushed = root.flushed.then(() => {}) // asked now: it is about what was begun last
@@ -288,9 +292,8 @@ export class Store {
         `the results store ${this.#path} cannot be written: ${(cause as Error)?.message}`,
         { cause },
       )
-    } finally {
-      this.#gate?.leave()
     }
+    if (changed) this.#transaction = transaction
     if (!owned) throw new Fenced(`another process owns the results store ${this.#path} now`)
   }
 
@@ -363,15 +366,32 @@ export class Store {
     return this.#databases
   }
 
-  #openNow(): void {
-    if (this.#closed) return
-    this.#root ??= openEnvironment(this.#path, this.#options)
+  async #openNow(): Promise<void> {
+    await whileNobodyCommits(this.#path, () => {
+      if (!this.#closed) this.#root ??= openEnvironment(this.#path, this.#options)
+    })
+    if (this.#root === undefined) return
+    if (!this.#readOnly) this.#gate = await CommitGate.open(this.#path)
+    await this.#inTurn(async () => this.#openDatabases()) // an owner makes those that are missing
+  }
+
+  #openDatabases(): void {
     if (this.#root === undefined) return
     try {
       this.#databases = openDatabases(this.#root, this.#path, this.#readOnly)
     } catch (error) {
       if (error instanceof StoreError) this.#root = undefined // it is closed
       throw error
+    }
+  }
+
+  /** Does what commits while nobody opens the store. */
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    await this.#gate?.enter()
+    try {
+      return await work()
+    } finally {
+      this.#gate?.leave()
     }
   }
 }

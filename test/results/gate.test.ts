@@ -7,14 +7,16 @@ import { readdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { OPENING_MS_MAX } from '../../src/limits.ts'
+import { OPENING_MS_MAX, OWNER_HOLDS_MS_MAX } from '../../src/limits.ts'
 import { closeKept } from '../../src/results/environment.ts'
+import { whileNobodyCommits } from '../../src/results/gate.ts'
 import { openStore, type Store } from '../../src/results/store.ts'
 import { until } from '../until.ts'
 import { atEnd, folder } from './folder.ts'
 
 const OPENERS = 2
 const OPENINGS = 1500
+const PARTITIONS = 100
 const CHILD = new URL('./gate-child.js', import.meta.url)
 
 /** One more, onto what the store has. */
@@ -25,15 +27,14 @@ const countUp = (store: Store, epoch: number) =>
     for (let key = 0; key < 20; key++) batch.putLedger(`w:${key}`, Buffer.from(String(had + 1)))
   })
 
-const gatesOf = (dir: string) =>
-  readdirSync(join(dir, 'results', '0')).filter((name) => name.endsWith('.gate'))
+const gatesOf = (dir: string) => readdirSync(join(dir, 'results', '0')).filter((name) => name.endsWith('.g'))
 
 test('no commit is lost, and nobody is refused, while other processes open and close the store', async (t) => {
   const dir = folder(t)
   const store = await openStore(dir, 0)
   atEnd(t, () => store.close())
   const epoch = await store.takeOwnership()
-  const children = Array.from({ length: OPENERS }, () => fork(CHILD, [dir, String(OPENINGS)]))
+  const children = Array.from({ length: OPENERS }, () => fork(CHILD, ['again', dir, String(OPENINGS)]))
   atEnd(t, () => {
     for (const child of children) child.kill('SIGKILL')
   })
@@ -52,30 +53,28 @@ test('no commit is lost, and nobody is refused, while other processes open and c
   assert.equal(store.getMeta('position')?.toString(), String(commits))
 })
 
-test('an owner that closes is waited for: its store opens at once, again and again', async (t) => {
+test('an owner that closes is waited for: whoever opens the store meanwhile finds its locks whole', async (t) => {
   const dir = folder(t)
-  const child = () => fork(CHILD, [dir, '200'])
-  let commits = 0
-  const own = async () => {
-    const store = await openStore(dir, 0)
-    await countUp(store, await store.takeOwnership())
-    await store.close()
-    commits++
-  }
-  await own()
-  const opener = child()
+  const opener = fork(CHILD, ['each', dir, String(PARTITIONS)])
   atEnd(t, () => void opener.kill('SIGKILL'))
-  let running = true
-  const ended = once(opener, 'exit').then(([code]) => {
-    running = false
-    assert.equal(code, 0)
+  let opened = 0
+  opener.on('message', () => {
+    opened++
   })
-  while (running) await own()
-  await ended
-  const store = await openStore(dir, 0, { readOnly: true })
-  assert.equal(store.getMeta('position')?.toString(), String(commits))
-  await store.close()
-  await closeKept(join(dir, 'results', '0'))
+  const ended = once(opener, 'exit')
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    let commits = 0
+    for (; opened <= partition && opener.exitCode === null; commits++) {
+      const store = await openStore(dir, partition)
+      await countUp(store, await store.takeOwnership())
+      await store.close()
+    }
+    const store = await openStore(dir, partition, { readOnly: true })
+    assert.equal(store.getMeta('position')?.toString(), String(commits))
+    await store.close()
+    await closeKept(join(dir, 'results', String(partition)))
+  }
+  assert.deepEqual(await ended, [0, null])
 })
 
 test('commits wait for who opens, go on when it dies, and do not wait for one that never opens', async (t) => {
@@ -115,11 +114,36 @@ test('the gate of an owner that was killed is passed, and taken away; a closed o
 
   const owner = fork(new URL('./store-child.js', import.meta.url), ['own', dir])
   atEnd(t, () => void owner.kill('SIGKILL'))
-  await until(() => gatesOf(dir).length === 1, 'an owner')
+  await once(owner, 'message')
   owner.kill('SIGKILL')
   await once(owner, 'exit')
   const reader = await openStore(dir, 0, { readOnly: true })
   assert.ok(reader.present)
   assert.deepEqual(gatesOf(dir), [])
   await reader.close()
+})
+
+test('an owner that is stopped is not waited for again, and one that lives makes no commit meanwhile', async (t) => {
+  const dir = folder(t)
+  const owner = fork(new URL('./store-child.js', import.meta.url), ['own', dir])
+  atEnd(t, () => void owner.kill('SIGKILL'))
+  await once(owner, 'message')
+  owner.kill('SIGSTOP')
+  const store = await openStore(dir, 0)
+  atEnd(t, () => store.close())
+  const epoch = await store.takeOwnership()
+  assert.equal(gatesOf(dir).length, 2)
+  let commits = 0
+  let opened = false
+  let during = 0
+  const opening = whileNobodyCommits(join(dir, 'results', '0'), () => {
+    during = commits
+    opened = true
+  })
+  const startedAt = performance.now()
+  for (; !opened; commits++) await countUp(store, epoch)
+  await opening
+  assert.ok(performance.now() - startedAt < 2 * OWNER_HOLDS_MS_MAX)
+  assert.ok(during > 0, 'it goes on while the other one is waited for')
+  assert.equal(store.getMeta('position')?.toString(), String(commits))
 })

@@ -105,6 +105,33 @@ test('commits wait for who opens, go on when it dies, and do not wait for one th
   await until(() => second.closed, 'it to be told that its time is over')
 })
 
+test('an owner closes its store when nobody opens it any more, and nobody may until it is closed', async (t) => {
+  const dir = folder(t)
+  const store = await openStore(dir, 0)
+  atEnd(t, () => store.close())
+  const [name] = gatesOf(dir)
+  const opener = connect(join(dir, 'results', '0', name))
+  atEnd(t, () => void opener.destroy())
+  await once(opener, 'data')
+  let closed = false
+  const closing = store.close().then(() => {
+    closed = true
+  })
+  const late = connect(join(dir, 'results', '0', name))
+  atEnd(t, () => void late.destroy())
+  let admitted = false
+  late.on('data', () => {
+    admitted = true
+  })
+  await once(late, 'connect')
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+  assert.equal(closed, false)
+  opener.destroy()
+  await closing
+  if (!late.closed) await once(late, 'close')
+  assert.equal(admitted, false)
+})
+
 test('the gate of an owner that was killed is passed, and taken away; a closed owner leaves none', async (t) => {
   const dir = folder(t)
   const store = await openStore(dir, 0)

@@ -66,6 +66,7 @@ async function measuresOf(path: string) {
 async function own(): Promise<void> {
   const store = await openStore(dir, 0, { measures: await measuresOf(dir) })
   await store.takeOwnership()
+  process.on('message', () => {}) // it stays as long as it can be told something
   process.send?.('owned')
 }
 
